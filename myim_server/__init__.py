@@ -1,0 +1,1 @@
+"""The MyIM server: roles, rules, storage. Nothing is imported or patched here, so that importing one part costs only that part."""
