@@ -1,0 +1,154 @@
+"""What a node counts, and how Prometheus reads it.
+
+Counters on the message path are plain integers: `metrics.messages_accepted += count`, once per batch, costs nothing measurable, where a
+client library's counter takes a lock each time. They become Prometheus families only when somebody scrapes. Gauges are functions asked at
+that moment. Not here: the socket that serves it (`node`), and any decision.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+PREFIX = "myim_"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SHORT_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+BATCH_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+
+# Attribute → what it counts; each is exposed as myim_<attribute>_total.
+COUNTERS: dict[str, str] = {
+    "messages_accepted": "QoS 1 user messages taken from senders, resends of known ones not counted",
+    "messages_resent": "QoS 1 user messages that repeated one already owned or settled",
+    "settled_received": "messages settled as received by the target's application",
+    "settled_stored": "messages settled as stored for the target",
+    "qos0_accepted": "QoS 0 user messages taken from senders",
+    "qos0_dropped": "QoS 0 user messages that were neither sent nor stored",
+    "copies_dropped": "best-effort copies for other terminals that were not sent",
+    "offline_delivered": "stored messages handed to sessions",
+    "receipts_confirmed": "messages confirmed by their target's terminal",
+    "receipts_ignored": "confirmed names that had not been handed to the session",
+    "replies_ignored": "replies from terminals to nothing that was asked",
+    "lanes_ended": "lanes that ended with messages in flight",
+    "sweeps": "comparisons of live sessions with the store",
+    "connections": "connections accepted, by either door",
+    "sessions_opened": "sessions that began",
+    "sessions_replaced": "sessions replaced by a newer one of the same terminal",
+    "slow_readers_cut": "sessions closed with TOO_SLOW",
+    "rekeys": "keys renewed within a session",
+    "logins": "logins that got a token",
+    "registrations": "accounts made",
+    "tokens_renewed": "tokens renewed at this center",
+    "store_failures": "calls of the store that failed",
+    "log_lines_dropped": "log lines not written, by rate limit or because nobody took them",
+}
+
+# Attribute → (label, what it counts).
+LABELLED: dict[str, tuple[str, str]] = {
+    "refused": ("code", "requests refused, by code"),
+    "sessions_closed": ("code", "sessions closed by this server, by code"),
+    "handshakes_failed": ("code", "handshakes that gave no session or login, by code"),
+    "bad_input": ("code", "input that the protocol forbids, by code"),
+}
+
+
+class Metrics:
+    """All counts of one node; nothing global, so two nodes may live in one process.
+
+    Plain counters are `int` attributes named as in COUNTERS; labelled ones are `Counter` attributes named as in LABELLED, with the code's
+    name as key: `metrics.refused["SLOW_DOWN"] += 1`. Histograms take seconds or sizes by `.observe()`. Safe from any greenlet.
+    """
+
+    # Declared one by one for the type checker; a test holds them equal to the tables above.
+    messages_accepted: int
+    messages_resent: int
+    settled_received: int
+    settled_stored: int
+    qos0_accepted: int
+    qos0_dropped: int
+    copies_dropped: int
+    offline_delivered: int
+    receipts_confirmed: int
+    receipts_ignored: int
+    replies_ignored: int
+    lanes_ended: int
+    sweeps: int
+    connections: int
+    sessions_opened: int
+    sessions_replaced: int
+    slow_readers_cut: int
+    rekeys: int
+    logins: int
+    registrations: int
+    tokens_renewed: int
+    store_failures: int
+    log_lines_dropped: int
+    refused: Counter[str]
+    sessions_closed: Counter[str]
+    handshakes_failed: Counter[str]
+    bad_input: Counter[str]
+
+    def __init__(self) -> None:
+        for name in COUNTERS:
+            setattr(self, name, 0)
+        for name in LABELLED:
+            setattr(self, name, Counter())
+        self.registry = CollectorRegistry()
+        self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        self.store_seconds = self._histogram("store_seconds", "a call of the store, by operation", SHORT_SECONDS, ("operation",))
+        self.password_seconds = self._histogram("password_seconds", "one password hash, waiting included", SHORT_SECONDS)
+        self.hub_stall_seconds = self._histogram("hub_stall_seconds", "how late the hub's own timer was", SHORT_SECONDS)
+        self.batch_rows = self._histogram("batch_rows", "rows committed together", BATCH_SIZES)
+        self.registry.register(_Collector(self))
+
+    def watch(self, name: str, what: str, read: Callable[[], float]) -> None:
+        """Adds the gauge `myim_<name>`, read at each scrape. Raises ValueError for a name taken by another gauge or counter."""
+        if name in self._gauges or name in COUNTERS or name in LABELLED:
+            raise ValueError(f"there is a metric {name} already")
+        self._gauges[name] = (what, read)
+
+    def text(self) -> bytes:
+        """Everything in Prometheus' text format 0.0.4."""
+        return generate_latest(self.registry)
+
+    def application(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """A WSGI application: GET /metrics is the text, GET /health says ok, all else is 404."""
+        path, method = environ.get("PATH_INFO"), environ.get("REQUEST_METHOD")
+        bodies: dict[object, Callable[[], bytes]] = {"/metrics": self.text, "/health": lambda: b"ok\n"}
+        if method != "GET" or path not in bodies:
+            start_response("404 Not Found", [("Content-Type", "text/plain"), ("Content-Length", "0")])
+            return [b""]
+        body = bodies[path]()
+        start_response("200 OK", [("Content-Type", CONTENT_TYPE), ("Content-Length", str(len(body)))])
+        return [body]
+
+    def gauges(self) -> Iterator[tuple[str, str, float]]:
+        """(name, what, value) of each gauge now."""
+        for name, (what, read) in self._gauges.items():
+            yield name, what, float(read())
+
+    def _histogram(self, name: str, what: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()) -> Histogram:
+        return Histogram(PREFIX + name, what, labels, buckets=buckets, registry=self.registry)
+
+
+class _Collector(Collector):
+    """Turns the plain numbers into families, at the scrape."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        for name, what in COUNTERS.items():
+            yield CounterMetricFamily(PREFIX + name, what, value=getattr(self._metrics, name))
+        for name, (label, what) in LABELLED.items():
+            family = CounterMetricFamily(PREFIX + name, what, labels=(label,))
+            for value, count in sorted(getattr(self._metrics, name).items()):
+                family.add_metric((value,), count)
+            yield family
+        for name, what, value in self._metrics.gauges():
+            yield GaugeMetricFamily(PREFIX + name, what, value=value)
