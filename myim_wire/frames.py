@@ -30,25 +30,27 @@ def encode_frame(content: bytes) -> bytes:
 class FrameDecoder:
     """Bytes of one direction in, contents of whole frames out.
 
-    `cap` is the longest content allowed (bytes) and may be set between two calls.
+    `cap` is the longest content allowed (bytes) and may be set between two calls. `has_stopped`: the last call stopped in front
+    of a header that does not fit.
     """
 
-    __slots__ = ("_buffer", "cap")
+    __slots__ = ("_buffer", "cap", "has_stopped")
 
     def __init__(self, cap: int = HANDSHAKE_FRAME_CAP) -> None:
         self.cap = cap
         self._buffer = bytearray()
+        self.has_stopped = False
 
     @property
     def has_partial(self) -> bool:
-        """Whether bytes wait for the rest of their frame, or for `feed(b"")` after the cap rose."""
+        """Whether bytes wait for the rest of their frame."""
         return bool(self._buffer)
 
     def feed(self, data: bytes) -> list[bytes]:
         """The contents of all frames that `data` completes, in order.
 
         A length of 0 or above `cap` raises RemoteProtocolError(BAD_FRAME), but only when no whole frame came before it in this
-        call; otherwise those are returned, `has_partial` stays true, and the next call (of `b""` too) judges the header.
+        call; otherwise those are returned, `has_stopped` is true, and the next call (of `b""` too) judges the header.
         """
         if not self._buffer and len(data) >= HEADER_BYTES:
             length = _read_length(data)[0]
@@ -61,6 +63,7 @@ class FrameDecoder:
     def _feed_slowly(self, data: bytes) -> list[bytes]:
         buffer = self._buffer
         buffer += data
+        self.has_stopped = False
         contents: list[bytes] = []
         offset = 0
         size = len(buffer)
@@ -68,6 +71,7 @@ class FrameDecoder:
             length = _read_length(buffer, offset)[0]
             if not 0 < length <= self.cap:
                 if contents:
+                    self.has_stopped = True
                     break
                 raise _bad_length(length)
             end = offset + HEADER_BYTES + length
