@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from struct import Struct
 
-from bench.line import Line, open_lines, read_accounts
+from bench.line import Account, Address, Line, open_lines, read_accounts
 from bench.processes import cpu_seconds
 from myim_wire.messages import FIRST, PING_ANSWER, QOS1, REPLY, Command, Message, decode_messages, encode_message
 
@@ -54,6 +54,7 @@ class Sender:
         self.sent: deque[list[float]] = deque()  # [how many, when], oldest first
         self.latencies: list[tuple[float, int]] = []
         self.settled = self.stored = self.records = 0
+        self.is_open = True
         self.body = bytes(BODY_BYTES)
 
     def start(self) -> None:
@@ -77,7 +78,8 @@ class Sender:
         self.records += 1
         self.settled += count
         self._time(count)
-        self._send(count, 0 if self.sent else FIRST)
+        if self.is_open:
+            self._send(count, 0 if self.sent else FIRST)
 
     def _take_slowly(self, messages: list[Message]) -> int:
         count = 0
@@ -88,6 +90,8 @@ class Sender:
             elif message.command == Command.USER_MESSAGE and message.flags == QOS1 | REPLY:
                 count += 1
                 self.stored += message.content == b"\x02"
+            elif message.command == Command.RECEIPT:
+                self.line.out.append(encode_message(Command.RECEIPT, message.flags | REPLY, message.user, message.target, message.time))
             elif message.command != Command.SERVERS:
                 raise ValueError(f"a sender was told {message}")
         return count
@@ -120,6 +124,7 @@ class Receiver:
 
     def __init__(self, line: Line) -> None:
         self.line = line
+        self.taken = 0
 
     def take(self, plaintext: bytes) -> None:
         """Confirm one record's messages."""
@@ -136,6 +141,7 @@ class Receiver:
                 elif message.command == Command.PING and message.flags & QOS1:
                     self.line.out.append(PING_ANSWER)
         if pairs:
+            self.taken += len(pairs) // 2
             content = b"\x01" + Struct(f">{len(pairs)}Q").pack(*pairs)
             self.line.out.append(encode_message(Command.RECEIPT, 0, self.line.account.user, 0, 0, content))
 
@@ -152,18 +158,31 @@ class Loop:
             self.poll.register(descriptor, select.EPOLLIN)
 
     def run(self, seconds: float) -> None:
-        """Drive all pairs for so long; TimeoutError when nothing comes for 20 s."""
+        """Drive all pairs for so long; TimeoutError when nothing comes for 20 s while something is due."""
         ends, poll = self.ends, self.poll.poll
-        until = time.perf_counter() + seconds
-        while time.perf_counter() < until:
-            events = poll(STALLED_SECONDS)
-            if not events:
-                raise TimeoutError("no message settled for 20 s")
+        now = time.perf_counter()
+        until, silent_since = now + seconds, now
+        while (now := time.perf_counter()) < until:
+            events = poll(until - now)
+            if events:
+                silent_since = now
+            elif now - silent_since > STALLED_SECONDS:
+                raise TimeoutError("nothing came for 20 s")
             for descriptor, _ in events:
                 end = ends[descriptor]
                 for plaintext in end.line.receive():
                     end.take(plaintext)
                 end.line.flush()
+
+    def drain(self) -> None:
+        """Send nothing new, and drive until all that was sent is settled."""
+        for sender in self.senders:
+            sender.is_open = False
+        until = time.perf_counter() + STALLED_SECONDS
+        while any(sender.sent for sender in self.senders):
+            if time.perf_counter() > until:
+                raise TimeoutError("messages stayed unsettled for 20 s")
+            self.run(0.02)
 
     def settled(self) -> int:
         """Messages settled since the start."""
@@ -206,6 +225,17 @@ def measure(loop: Loop, server_pid: int, warm_seconds: float, seconds: float) ->
     )
 
 
+def run_pairs(address: Address, accounts: list[Account], window: int, server_pid: int, warm_seconds: float, seconds: float) -> Figures:
+    """Connect an even number of accounts, the first half writing to the second, measure, and drop the connections."""
+    lines = open_lines(address, accounts)
+    half = len(lines) // 2
+    senders = [Sender(line, other.account.user, window) for line, other in zip(lines[:half], lines[half:], strict=True)]
+    figures = measure(Loop(senders, [Receiver(line) for line in lines[half:]]), server_pid, warm_seconds, seconds)
+    for line in lines:
+        line.socket.close()
+    return figures
+
+
 def main() -> None:
     """One run, its figures as one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -218,13 +248,9 @@ def main() -> None:
     parser.add_argument("--warm", type=float, default=0.5, help="seconds")
     parser.add_argument("--seconds", type=float, default=3.0)
     options = parser.parse_args()
-    accounts = read_accounts(options.accounts)[: 2 * options.pairs]
-    lines = open_lines((options.host, options.port), accounts)
-    half = len(lines) // 2
-    senders = [Sender(line, other.account.user, options.window) for line, other in zip(lines[:half], lines[half:], strict=True)]
-    gc.freeze()
     gc.disable()  # nothing here makes cycles; a collection would show up as the server's latency
-    figures = measure(Loop(senders, [Receiver(line) for line in lines[half:]]), options.pid, options.warm, options.seconds)
+    accounts = read_accounts(options.accounts)[: 2 * options.pairs]
+    figures = run_pairs((options.host, options.port), accounts, options.window, options.pid, options.warm, options.seconds)
     print(json.dumps(asdict(figures)))
 
 

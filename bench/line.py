@@ -16,6 +16,7 @@ from pathlib import Path
 
 from myim_wire.center_handshake import CenterClient
 from myim_wire.frames import HANDSHAKE_FRAME_CAP, SESSION_FRAME_CAP, FrameDecoder, encode_frame
+from myim_wire.key_schedule import derive_terminal_private
 from myim_wire.messages import Command, Message, decode_messages, encode_message
 from myim_wire.records import OpeningKey, SealingKey
 
@@ -49,7 +50,7 @@ def _account(row: dict[str, object]) -> Account:
         int(str(row["slot"])),
         bytes.fromhex(str(row["token"])),
         bytes.fromhex(str(row["session_key"])),
-        terminal_private_key(fingerprint, secret),
+        derive_terminal_private(fingerprint, secret),
     )
 
 
