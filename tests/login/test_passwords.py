@@ -113,7 +113,7 @@ def test_a_short_long_common_or_name_bearing_password_is_refused(passwords, name
 @pytest.mark.parametrize(
     "password",
     [
-        "tr0ub4dor&3-x9", "correct horse battery staple", "k" + "q7z!" * 63 + "abc", "蓝天白云与青山绿水", 
+        "tr0ub4dor&3-x9", "correct horse battery staple", "k" + "q7z!" * 63 + "abc", "蓝天白云与青山绿水",
         "🐎🔋📎🧷🐎🔋📎🧷x9", "planning-a-7-day-trek", "' OR 1=1; -- %s",
     ],
 )
