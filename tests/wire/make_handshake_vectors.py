@@ -35,6 +35,8 @@ from tests.wire.fixed import (
     seal_with,
 )
 
+CREDENTIALS_STRUCTURE = Credentials("login", *CREDENTIALS[1:]).encode()
+
 
 def _hash(*parts: bytes) -> bytes:
     return hashlib.sha256(b"".join(parts)).digest()
@@ -73,6 +75,25 @@ def _hexed(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value.hex() if isinstance(value, bytes) else value for name, value in values.items()}
 
 
+LOGIN_ABOUT = (
+    "one login with fixed keys. frame*: as on the wire; flight*: plaintext from the version byte on; k1_*, k2_*: keys and ivs by direction; "
+    "credentials, grant: the msgpack before padding; refusal_frame in place of frame6; servers_* in place of frames 3 and 4"
+)
+
+
+def _given_to_login() -> dict[str, Any]:
+    client, server = fixed("login client ephemeral"), fixed("login server ephemeral")
+    return {
+        "about": LOGIN_ABOUT,
+        "fingerprint": FINGERPRINT, "terminal_secret": TERMINAL_SECRET, "terminal_private": TERMINAL_PRIVATE,
+        "terminal_public": TERMINAL_PUBLIC, "identity_private": IDENTITY_PRIVATE, "identity": IDENTITY, "master_secret": MASTER_SECRET,
+        "client_nonce": fixed("login client nonce"), "client_ephemeral_private": client, "client_ephemeral": _public(client),
+        "server_nonce": fixed("login server nonce"), "server_ephemeral_private": server, "server_ephemeral": _public(server),
+        "credentials_hpke_ephemeral_private": fixed("credentials hpke ephemeral"),
+        "grant_hpke_ephemeral_private": fixed("grant hpke ephemeral"),
+    }  # fmt: skip
+
+
 def login_vector() -> dict[str, Any]:
     """§4: a login granted; and, from the same hellos, a refusal and a server list."""
     frames = LoginRun().decided().frames
@@ -99,13 +120,7 @@ def login_vector() -> dict[str, Any]:
     ask = asked.client.ask_servers()
     asked.server.receive(ask[4:])
     values = {
-        "about": "one login with fixed keys. frame*: as on the wire; flight*: plaintext from the version byte on; k1_*, k2_*: keys and ivs by "
-        "direction; credentials, grant: the msgpack before padding; refusal_frame in place of frame6; servers_* in place of frames 3 and 4",
-        "fingerprint": FINGERPRINT, "terminal_secret": TERMINAL_SECRET, "terminal_private": TERMINAL_PRIVATE, "terminal_public": TERMINAL_PUBLIC,
-        "identity_private": IDENTITY_PRIVATE, "identity": IDENTITY, "master_secret": MASTER_SECRET,
-        "client_nonce": fixed("login client nonce"), "client_ephemeral_private": client, "client_ephemeral": _public(client),
-        "server_nonce": fixed("login server nonce"), "server_ephemeral_private": server, "server_ephemeral": _public(server),
-        "credentials_hpke_ephemeral_private": fixed("credentials hpke ephemeral"), "grant_hpke_ephemeral_private": fixed("grant hpke ephemeral"),
+        **_given_to_login(),
         "H0": h0, "frame1": frames[0], "flight1": frames[0][4:], "H1": h1,
         "login_hello_signed": b"MyIM 1 login hello\x00" + _add(h1, frames[1][4:-64]),
         "frame2": frames[1], "flight2": frames[1][4:], "H2": h2, "exchange": _exchange(client, _public(server)), "S1": s1,
@@ -114,7 +129,7 @@ def login_vector() -> dict[str, Any]:
         "frame3": frames[2], "flight3": flight3, "H3": h3, "S2": s2,
         "k2_t2l_key": k2_up[0], "k2_t2l_iv": k2_up[1], "k2_l2t_key": k2_down[0], "k2_l2t_iv": k2_down[1],
         "server_private": server_private, "server_public": _public(server_private), "frame4": frames[3], "flight4": flight4, "H4": h4,
-        "credentials": Credentials("login", *CREDENTIALS[1:]).encode(), "frame5": frames[4], "flight5": flight5, "H5": h5,
+        "credentials": CREDENTIALS_STRUCTURE, "frame5": frames[4], "flight5": flight5, "H5": h5,
         "grant": GRANT.encode(), "frame6": frames[5], "flight6": flight6,
         "refusal_frame": LoginRun().decided(None).frames[5],
         "servers_ask_frame": ask, "servers_answer_frame": asked.server.servers(SERVERS),
@@ -146,7 +161,8 @@ def center_vector() -> dict[str, Any]:
             "center_nonce": fixed("center nonce"), "center_ephemeral_private": server_private,
             "G0": g0, "binder_key": _expand(SESSION_KEY, "MyIM 1 center binder"), "binder_hash": _add(g0, flight1[:-32]),
             "frame1": frame1, "flight1": flight1, "G1": g1, "frame2": frame2, "flight2": flight2, "B": binding,
-            "exchange": ephemerals, "terminal_exchange": static, "S": secret, "finished": _extract(_expand(secret, "MyIM 1 center finished"), binding),
+            "exchange": ephemerals, "terminal_exchange": static, "S": secret,
+            "finished": _extract(_expand(secret, "MyIM 1 center finished"), binding),
             "t2c_key": up[0], "t2c_iv": up[1], "c2t_key": down[0], "c2t_iv": down[1], "exporter": _expand(secret, "MyIM 1 center exporter"),
             "first_t2c_frame": terminal_keys.sealing.seal(PING_ASK), "first_c2t_frame": keys.sealing.seal(PING_ASK),
         }
@@ -190,7 +206,7 @@ def hpke_vector() -> dict[str, Any]:
             b"MyIM 1 credentials",
             bytes.fromhex(login["server_private"]),
             "H4",
-            Credentials("login", *CREDENTIALS[1:]).encode(),
+            CREDENTIALS_STRUCTURE,
         ),
         ("grant", b"MyIM 1 grant", TERMINAL_PRIVATE, "H5", GRANT.encode()),
     ):

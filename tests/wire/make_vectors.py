@@ -59,10 +59,32 @@ def _message(
 ) -> dict[str, Any]:
     address = more.pop("address", None)
     return {
-        "name": name, "from": side, "command": int(code), "flags": flags | (0x80 if address else 0), "user": str(user), "target": str(target),
-        "time": str(time), "content": content.hex(), "address": [str(part) for part in address] if address else None,
+        "name": name, "from": side, "command": int(code), "flags": flags | (0x80 if address else 0), "user": str(user),
+        "target": str(target), "time": str(time), "content": content.hex(), "address": [str(part) for part in address] if address else None,
         "bytes": encode_message(code, flags, user, target, time, content, address).hex(), **more,
     }  # fmt: skip
+
+
+def bad_messages() -> list[tuple[str, bytes, ErrorCode]]:
+    head = bytes(24)
+    return [
+        ("PING with another third byte", b"\x03\x01\x02", ErrorCode.BAD_FRAME),
+        ("PING as a reply", b"\x03\x01\x41", ErrorCode.BAD_FRAME),
+        ("PING of 27 bytes", b"\x1b\x01\x01" + head, ErrorCode.BAD_FRAME),
+        ("three bytes that are no PING", b"\x03\x02\x01", ErrorCode.BAD_FRAME),
+        ("26 bytes", b"\x1a\x02\x01" + head[1:], ErrorCode.BAD_FRAME),
+        ("QoS 2", b"\x1b\x02\x02" + head, ErrorCode.BAD_FRAME),
+        ("QoS 3", b"\x1b\x02\x03" + head, ErrorCode.BAD_FRAME),
+        ("bit 2", b"\x1b\x02\x04" + head, ErrorCode.BAD_FRAME),
+        ("bit 3", b"\x1b\x02\x08" + head, ErrorCode.BAD_FRAME),
+        ("error without reply", b"\x1b\x02\x20" + head, ErrorCode.BAD_FRAME),
+        ("first on a look-up", b"\x1b\x14\x10" + head, ErrorCode.BAD_FRAME),
+        ("first on a reply", b"\x1b\x02\x50" + head, ErrorCode.BAD_FRAME),
+        ("address flagged, no room for it", b"\x1b\x02\x80" + head, ErrorCode.BAD_FRAME),
+        ("address flagged, one byte short", b"\x2a\x02\x80" + head + bytes(15), ErrorCode.BAD_FRAME),
+        ("runs past the record", b"\x1c\x02\x01" + head, ErrorCode.BAD_FRAME),
+        ("a REKEY that does not end its record", b"\x1b\x12\x00" + head + PING_ASK, ErrorCode.BAD_COMMAND),
+    ]
 
 
 def messages_vector() -> dict[str, Any]:
@@ -100,29 +122,10 @@ def messages_vector() -> dict[str, Any]:
         _message("look-up", t, Command.LOOKUP, QOS1, ANN, 0, NAME, encode_lookup("bob")),
         _message("look-up answered", c, Command.LOOKUP, REPLY, ANN, 0, NAME, FoundUser(BOB, "Bob").encode()),
     ]
-    head = bytes(24)
-    bad = [
-        ("PING with another third byte", b"\x03\x01\x02", ErrorCode.BAD_FRAME),
-        ("PING as a reply", b"\x03\x01\x41", ErrorCode.BAD_FRAME),
-        ("PING of 27 bytes", b"\x1b\x01\x01" + head, ErrorCode.BAD_FRAME),
-        ("three bytes that are no PING", b"\x03\x02\x01", ErrorCode.BAD_FRAME),
-        ("26 bytes", b"\x1a\x02\x01" + head[1:], ErrorCode.BAD_FRAME),
-        ("QoS 2", b"\x1b\x02\x02" + head, ErrorCode.BAD_FRAME),
-        ("QoS 3", b"\x1b\x02\x03" + head, ErrorCode.BAD_FRAME),
-        ("bit 2", b"\x1b\x02\x04" + head, ErrorCode.BAD_FRAME),
-        ("bit 3", b"\x1b\x02\x08" + head, ErrorCode.BAD_FRAME),
-        ("error without reply", b"\x1b\x02\x20" + head, ErrorCode.BAD_FRAME),
-        ("first on a look-up", b"\x1b\x14\x10" + head, ErrorCode.BAD_FRAME),
-        ("first on a reply", b"\x1b\x02\x50" + head, ErrorCode.BAD_FRAME),
-        ("address flagged, no room for it", b"\x1b\x02\x80" + head, ErrorCode.BAD_FRAME),
-        ("address flagged, one byte short", b"\x2a\x02\x80" + head + bytes(15), ErrorCode.BAD_FRAME),
-        ("runs past the record", b"\x1c\x02\x01" + head, ErrorCode.BAD_FRAME),
-        ("a REKEY that does not end its record", b"\x1b\x12\x00" + head + PING_ASK, ErrorCode.BAD_COMMAND),
-    ]
     return {
-        "about": "u64 values are decimal strings; address: [endpoint, center]; body: what stands before the three u64. bad: plaintexts of records",
+        "about": "u64 values are decimal strings; address: [endpoint, center]; body: before the three u64. bad: plaintexts of records",
         "ping_asks": PING_ASK.hex(), "ping_answers": PING_ANSWER.hex(), "cases": cases,
-        "bad": [{"name": name, "bytes": data.hex(), "error": code} for name, data, code in bad],
+        "bad": [{"name": name, "bytes": data.hex(), "error": code} for name, data, code in bad_messages()],
     }  # fmt: skip
 
 
