@@ -1,0 +1,116 @@
+from gevent import monkey; monkey.patch_all()  # noqa: E702, D100  # before anything that opens a socket or a lock
+"""The command line of the server: `python -m myim_server node` and `python -m myim_server admin`.
+
+What lives here: arguments, signals, exit codes (0 done, 1 could not, 2 wrong arguments or config). What must not: anything else.
+"""
+import os
+import signal
+import sys
+from pathlib import Path
+
+import click
+import gevent
+from gevent.event import Event
+
+from myim_server.config import ConfigError, load_config
+from myim_server.config_sections import Config
+
+DEFAULT_CONFIG = Path("myim.yaml")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """MyIM: an instant-messaging server whose users never lose a message."""
+
+
+def load(path: Path | None) -> Config:
+    """The config of a file, or of ./myim.yaml if there is one, or the defaults; exits with 2 and the reasons."""
+    if path is None and DEFAULT_CONFIG.exists():
+        path = DEFAULT_CONFIG
+    try:
+        return load_config(path, os.environ)
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+
+
+@main.command()
+@click.option("--config", "path", type=click.Path(path_type=Path), help="The config file; ./myim.yaml if it is there, else the defaults.")
+@click.option("--check", is_flag=True, help="Build everything, say whether it would start, and exit.")
+def node(path: Path | None, check: bool) -> None:
+    """Run a node with the roles of its config."""
+    config = load(path)
+    from myim_server.logs import configure_logs
+    from myim_server.node import Node
+
+    node = Node(config)
+    configure_logs(config.log.level, config.log.format, node.count_dropped_line)
+    try:
+        node.build()
+    except Exception as fault:
+        _explain(fault)
+        sys.exit(1)
+    if check:
+        click.echo("the node would start")
+        node.stop()
+        return
+    _run(node, config, path)
+
+
+def _run(node: object, config: Config, path: Path | None) -> None:
+    from myim_server.node import Node, run
+    from myim_server.welcome import welcome
+
+    assert isinstance(node, Node)
+    over = Event()
+
+    def stop() -> None:
+        if over.is_set():  # asked twice: do not wait for anybody
+            os._exit(1)
+        over.set()
+
+    def reload() -> None:
+        try:
+            load_config(path, os.environ)
+        except ConfigError as error:
+            click.echo(f"the old config stays: {error}", err=True)
+            return
+        click.echo("the config file is sound; a restart takes it up", err=True)
+
+    gevent.signal_handler(signal.SIGTERM, stop)
+    gevent.signal_handler(signal.SIGINT, stop)
+    gevent.signal_handler(signal.SIGHUP, reload)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+    def wait() -> None:
+        click.echo(welcome(config, node.addresses(), node.identity))
+        over.wait()
+
+    run(node, wait)
+
+
+def _explain(fault: Exception) -> None:
+    """One line that says what is wrong and what to do; a fault of ours shows its trace."""
+    from myim_server.open_files import TooFewOpenFiles
+    from myim_server.refusals import StoreRefused, StoreUnavailable
+    from myim_server.secret_files import SecretRefused
+
+    if isinstance(fault, StoreRefused):
+        click.echo(f"store refused: {fault.reason}", err=True)
+    elif isinstance(fault, StoreUnavailable | SecretRefused | TooFewOpenFiles | OSError):
+        click.echo(f"cannot start: {fault}", err=True)
+    else:
+        raise fault
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []})
+@click.pass_context
+def admin(context: click.Context) -> None:
+    """Operator commands; see `admin --help`."""
+    from myim_server.admin import admin as commands
+
+    commands.main(args=context.args, prog_name="myim_server admin")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,314 @@
+"""The center's door: terminals connect here with their token, and one greenlet reads each connection.
+
+What lives here: accepting, the handshake [P-5], the reading loop, and the clockwork that finds idle, half-open and stuck connections.
+What must not: rules of
+delivery, checks of single commands, SQL.
+
+One connection's whole life is `_serve`, in order. The reader waits on a watcher that stays started, so a wake-up costs one switch and one
+system
+call; what it reads is taken without yielding, and everything that is ready for anybody goes out at the end of the turn
+(`sessions.Outbound`).
+"""
+
+from __future__ import annotations
+
+import socket as sockets
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol
+
+import gevent
+from gevent.pool import Pool
+from gevent.server import StreamServer
+
+from myim_server.chat.router import Party, Router
+from myim_server.commands import Commands, Talk
+from myim_server.metrics import Metrics
+from myim_server.refusals import SessionRefused
+from myim_server.sessions import Outbound, Session
+from myim_wire.connection import Connection
+from myim_wire.errors import ErrorCode, RemoteProtocolError
+from myim_wire.flights import encode_error_flight
+from myim_wire.messages import PING_ASK, Message
+from myim_wire.tokens import Ticket
+
+_READ_BYTES = 65_536
+_CLOSE_SECONDS = 1.0
+_READABLE = 1
+_REKEY_SECONDS = 25 * 3600.0  # a terminal starts by itself at 24 h [P-2.5]; later the center asks
+
+
+class _Enough(Exception):
+    """Waited long enough; nobody is told."""
+
+
+class Admission(Protocol):
+    """Whether a ticket may have a session here, now (may block where a ticket key is unknown)."""
+
+    def admit(self, token: bytes) -> Ticket:
+        """The ticket; SessionRefused TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, ISOLATED, BUSY."""
+
+
+class DoorLimits(NamedTuple):
+    """What the door lets in, and how long it waits (seconds)."""
+
+    connections: int
+    handshakes: int
+    handshakes_per_address: int
+    handshake_seconds: float
+    frame_seconds: float
+    idle_ping_seconds: float
+    idle_close_seconds: float
+    outbound_bytes: int
+    slow_reader_seconds: float
+
+
+class Log(Protocol):
+    """The node's log."""
+
+    def info(self, event: str, **fields: object) -> object: ...
+    def error(self, event: str, **fields: object) -> object: ...
+
+
+class DoorParts(NamedTuple):
+    """What the door stands on."""
+
+    node_id: int
+    admission: Admission
+    router: Router
+    commands: Commands
+    outbound: Outbound
+    now: Callable[[], float]
+    random: Callable[[int], bytes]
+    metrics: Metrics
+    log: Log
+
+
+class _Conversation:
+    """What the clockwork looks at: the session, its connection's state, since when a frame is incomplete."""
+
+    __slots__ = ("session", "connection", "partial_since", "is_pinged")
+
+    def __init__(self, session: Session, connection: Connection) -> None:
+        self.session = session
+        self.connection = connection
+        self.partial_since = 0.0
+        self.is_pinged = False
+
+
+class Center(StreamServer):
+    """The message center's StreamServer; its Pool bounds connections and ends their greenlets at `stop`."""
+
+    def __init__(self, listener: Any, limits: DoorLimits, parts: DoorParts) -> None:
+        self._connections = Pool(limits.connections)
+        super().__init__(listener, self._serve, spawn=self._connections, backlog=4096)
+        self._limits = limits
+        self._parts = parts
+        self._shaking: Counter[str] = Counter()
+        self._conversations: dict[Session, _Conversation] = {}
+        self._next_connection = 0
+        self.is_draining = False
+
+    # ------------------------------------------------------------------ one connection's life
+
+    def _serve(self, socket: Any, address: tuple[Any, ...]) -> None:
+        """Handshake, first valid record, conversation, end (yields throughout)."""
+        self._next_connection += 1
+        connection_id = f"c{self._next_connection}"
+        try:
+            socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
+            begun = self._shake_hands(socket, str(address[0]), connection_id)
+            if begun is not None:
+                self._converse(socket, *begun)
+        except OSError:
+            pass  # the peer is gone; whatever it had is given back below
+        except Exception as fault:  # a bug of ours: said once, this connection ends, nobody else is disturbed
+            self._parts.log.error("connection_fault", connection=connection_id, fault=repr(fault), exc_info=fault)
+            self._tell(socket, ErrorCode.INTERNAL)
+        finally:
+            socket.close()
+
+    def _shake_hands(self, socket: Any, address: str, connection_id: str) -> tuple[Talk, _Conversation, list[Message]] | None:
+        """Up to the first valid record [P-5.5]: (talk, conversation, the record's messages), or None after an error flight (yields)."""
+        limits = self._limits
+        if self._shaking.total() >= limits.handshakes or self._shaking[address] >= limits.handshakes_per_address:
+            self._refuse(socket, ErrorCode.BUSY)
+            return None
+        self._shaking[address] += 1
+        try:
+            with gevent.Timeout(limits.handshake_seconds, RemoteProtocolError(ErrorCode.TIMEOUT, "the handshake took too long")):
+                return self._establish(socket, connection_id)
+        except (RemoteProtocolError, SessionRefused) as error:
+            self._refuse(socket, error.code)
+            return None
+        finally:
+            self._shaking[address] -= 1
+            if not self._shaking[address]:
+                del self._shaking[address]
+
+    def _establish(self, socket: Any, connection_id: str) -> tuple[Talk, _Conversation, list[Message]] | None:
+        parts = self._parts
+        if self.is_draining:
+            raise SessionRefused(ErrorCode.DRAINING, "this center takes no new sessions")
+        connection = Connection.for_center()
+        while connection.connect is None:
+            data = socket.recv(_READ_BYTES)
+            if not data:
+                return None
+            connection.receive_data(data)
+        connect = connection.connect
+        ticket = parts.admission.admit(connect.token)
+        incarnation = (ticket.terminal_generation, connect.connection_number)
+        parts.router.check(ticket.user, ticket.slot, incarnation)
+        socket.sendall(connection.accept(ticket.session_key, ticket.terminal_public, parts.random(32), parts.random(32)))
+        messages: list[Message] = []
+        while not connection.is_open:
+            data = socket.recv(_READ_BYTES)
+            if not data:
+                return None
+            messages = connection.receive_data(data)
+            if connection.is_peer_closed:
+                return None
+        session = self._new_session(socket, ticket, incarnation, connection, connection_id)
+        party = parts.router.come_online(session, parts.node_id)
+        talk = Talk(party, ticket, lambda: connection.answer_rekey(parts.random(32)))
+        return talk, _Conversation(session, connection), messages
+
+    def _new_session(
+        self, socket: Any, ticket: Ticket, incarnation: tuple[int, int], connection: Connection, connection_id: str
+    ) -> Session:
+        def end() -> None:
+            """The last bytes are with the kernel: say so to the peer, and give it a moment before the reader ends."""
+            try:
+                socket.shutdown(sockets.SHUT_WR)
+            except OSError:
+                return
+            gevent.spawn_later(_CLOSE_SECONDS, _shut, socket)
+
+        session = Session(
+            (ticket.user, ticket.slot, ticket.user_generation),
+            incarnation,
+            connection_id,
+            connection,
+            socket,
+            self._parts.outbound,
+            (self._limits.outbound_bytes, self._limits.slow_reader_seconds),
+            end,
+        )
+        session.began = session.last_heard = self._parts.now()
+        return session
+
+    def _converse(self, socket: Any, talk: Talk, conversation: _Conversation, messages: list[Message]) -> None:
+        """From the first valid record to the end (yields while nothing is there to read)."""
+        session = conversation.session
+        self._conversations[session] = conversation
+        self._parts.commands.begin(talk)
+        self._parts.metrics.sessions_opened += 1
+        try:
+            self._parts.commands.receive(talk, messages, self._parts.now())
+            self._read(socket, talk, conversation)
+        except (RemoteProtocolError, SessionRefused) as error:
+            self._parts.metrics.bad_input[error.code.name] += 1
+            session.goodbye(error.code, error.text)
+        finally:
+            del self._conversations[session]
+            self._parts.router.go_offline(session)
+            self._parts.commands.end(talk)
+        self._linger(socket, session)
+
+    def _read(self, socket: Any, talk: Talk, conversation: _Conversation) -> None:
+        """The reading loop: until the peer ends, or the session is over."""
+        session, connection = conversation.session, conversation.connection
+        receive, take, now = connection.receive_data, self._parts.commands.receive, self._parts.now
+        read = socket._sock.recv
+        hub = gevent.get_hub()
+        watcher = hub.loop.io(socket.fileno(), _READABLE)
+        watcher.start(gevent.getcurrent().switch)
+        try:
+            while not (session.is_over or connection.is_peer_closed):
+                hub.switch()
+                try:
+                    data = read(_READ_BYTES)
+                except BlockingIOError:
+                    continue
+                if not data:
+                    return
+                session.last_heard = heard = now()
+                conversation.is_pinged = False
+                messages = receive(data)
+                if messages:
+                    take(talk, messages, heard)
+                if connection.has_partial_frame:
+                    conversation.partial_since = conversation.partial_since or heard
+                else:
+                    conversation.partial_since = 0.0
+        finally:
+            watcher.stop()
+            watcher.close()
+
+    def _linger(self, socket: Any, session: Session) -> None:
+        """Let a GOODBYE reach a peer that is still sending: read and drop for a moment, then close."""
+        if not session.is_over and not session.is_closing:
+            session.cut()
+            return
+        with suppress(_Enough), gevent.Timeout(_CLOSE_SECONDS, _Enough):
+            while socket.recv(_READ_BYTES):
+                pass
+
+    # ------------------------------------------------------------------ refusals before keys
+
+    def _refuse(self, socket: Any, code: ErrorCode) -> None:
+        self._parts.metrics.handshakes_failed[code.name] += 1
+        self._tell(socket, code)
+
+    def _tell(self, socket: Any, code: ErrorCode) -> None:
+        try:
+            socket._sock.send(encode_error_flight(code))
+            socket.shutdown(sockets.SHUT_WR)
+        except OSError:
+            return
+        with suppress(_Enough), gevent.Timeout(_CLOSE_SECONDS, _Enough):  # unread bytes would turn the close into a reset that eats the error flight
+            for _ in range(16):
+                if not socket.recv(_READ_BYTES):
+                    return
+
+    # ------------------------------------------------------------------ clockwork
+
+    def look_after(self) -> None:
+        """Ask the silent, end the dead and the stuck; called every few seconds."""
+        now = self._parts.now()
+        limits = self._limits
+        for conversation in list(self._conversations.values()):
+            session = conversation.session
+            silent = now - session.last_heard
+            if conversation.partial_since and now - conversation.partial_since > limits.frame_seconds:
+                session.goodbye(ErrorCode.TIMEOUT, "a frame took too long")
+            elif silent > limits.idle_close_seconds:
+                session.goodbye(ErrorCode.IDLE, "nothing was heard, an answer to PING included")
+            elif conversation.connection.is_rekey_due or now - session.began > _REKEY_SECONDS:
+                session.began = now
+                session.send_frame(conversation.connection.ask_rekey)
+            elif silent > limits.idle_ping_seconds and not conversation.is_pinged:
+                conversation.is_pinged = True
+                session.send(PING_ASK)
+
+    def close_sessions(self, is_meant: Callable[[Party], bool], code: ErrorCode, text: str) -> None:
+        """End those sessions with a reason."""
+        for party in list(self._parts.router.parties.values()):
+            if is_meant(party):
+                party.session.goodbye(code, text)
+
+    def drain(self, seconds: float) -> None:
+        """Take no new sessions, end the present ones, wait for their last bytes (yields)."""
+        self.is_draining = True
+        self.close_sessions(lambda party: True, ErrorCode.SHUTDOWN, "the server stops")
+        with suppress(_Enough), gevent.Timeout(seconds, _Enough):
+            self._connections.join()
+
+
+def _shut(socket: Any) -> None:
+    try:
+        socket.shutdown(sockets.SHUT_RDWR)
+    except OSError:
+        return

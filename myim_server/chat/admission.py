@@ -1,0 +1,82 @@
+"""May this ticket have a session here, may it be renewed, and who bears a name.
+
+What lives here: the answers a center gives about accounts without the login center. What must not: SQL, sockets, clocks, how tickets are
+sealed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from myim_server.chat.names import parse_name
+from myim_server.refusals import RequestRefused
+from myim_server.tickets import Generations, Tickets
+from myim_wire.contents import RenewedToken
+from myim_wire.errors import ErrorCode
+from myim_wire.tokens import Ticket
+
+
+class GenerationTable(Protocol):
+    """What the store says of generations, and of terminals in use (may block)."""
+
+    def generations(self, pairs: Iterable[tuple[int, int]]) -> Mapping[tuple[int, int], tuple[int, int]]: ...
+    def touch(self, user_id: int, slot: int, now: int) -> None: ...
+
+
+class FoundAccount(Protocol):
+    """An account as far as a look-up tells of it."""
+
+    @property
+    def user_id(self) -> int: ...
+    @property
+    def shown_name(self) -> str: ...
+
+
+class AccountTable(Protocol):
+    """Where names are looked up (may block)."""
+
+    def find(self, name: str) -> FoundAccount | None: ...
+
+
+class Admission:
+    """Opens tickets for sessions of this center and renews them."""
+
+    def __init__(
+        self, tickets: Tickets, generations: Generations, table: GenerationTable, now: Callable[[], float], wall: Callable[[], int]
+    ) -> None:
+        """now: monotonic seconds; wall: microseconds since 1970."""
+        self._tickets = tickets
+        self._generations = generations
+        self._table = table
+        self._now = now
+        self._wall = wall
+
+    def admit(self, token: bytes) -> Ticket:
+        """The ticket of a token that may have a session now; SessionRefused TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, ISOLATED, BUSY."""
+        ticket = self._tickets.open(token)
+        self._generations.check(ticket, self._now())
+        return ticket
+
+    def renew(self, ticket: Ticket) -> RenewedToken:
+        """A fresh token of the same generations [P-7.12]; RequestRefused RENEWAL_REFUSED, STORE_UNAVAILABLE (blocks)."""
+        pair = (ticket.user, ticket.slot)
+        now = self._wall()
+        renewed = self._tickets.renew(ticket, self._table.generations([pair]).get(pair, (-1, -1)), now)
+        self._table.touch(ticket.user, ticket.slot, now)
+        return renewed
+
+
+class LookUps:
+    """Exact names to users [P-7.13]."""
+
+    def __init__(self, accounts: AccountTable) -> None:
+        self._accounts = accounts
+
+    def look_up(self, asker: int, name: str) -> tuple[int, str]:
+        """(user id, name as kept); RequestRefused NOT_ALLOWED for nobody, whatever the reason (blocks)."""
+        parsed = parse_name(name)
+        account = None if parsed is None else self._accounts.find(parsed.folded)
+        if account is None:
+            raise RequestRefused(ErrorCode.NOT_ALLOWED, "nobody by this name", field="name")
+        return account.user_id, account.shown_name

@@ -1,0 +1,390 @@
+"""Carries out what the delivery rules decide: to sessions, to the shelf, to the directory, to other centers.
+
+What lives here: one method per action of `lanes`, `inbox` and `receipts`, the coming and going of terminals, sweep and time-outs. What
+must not: rules of
+order or storage (they are in those three), SQL, sockets, clocks.
+
+Nothing in this file yields: whatever may block (store, a directory that is elsewhere) is asked in a greenlet of its own, and its answer
+comes back as
+a call. So a record of messages is taken, forwarded and queued in one piece, and the tables of `lanes` and `inbox` change only in code
+that does not switch.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from cluster.directory import Directory, Place
+from myim_server.chat import inbox as target_side
+from myim_server.chat import lanes as owner_side
+from myim_server.chat import receipts as receipt_side
+from myim_server.chat.inbox import Inbox, Inboxes, Window
+from myim_server.chat.lanes import RECEIVED, Lane, Lanes, Letter
+from myim_server.chat.receipts import ReceiptDrain
+from myim_server.chat.shelf import Outcomes, Page, Shelf
+from myim_server.metrics import Metrics
+from myim_server.refusals import StoreUnavailable
+from myim_server.sessions import Session, Sessions
+from myim_wire.errors import ErrorCode
+from myim_wire.messages import QOS1, REPLY, Command, encode_error, encode_message, encode_pairs
+
+_TRAILER = struct.Struct(">QQQ").pack
+_SETTLING = (b"", b"\x01", b"\x02")
+_RECEIPTS_TO_SENDER = 3
+_RECEIPT_PAGE = 500
+_RETRY_MS = {ErrorCode.STORE_UNAVAILABLE: 1000, ErrorCode.SLOW_DOWN: 500, ErrorCode.BUSY: 500, ErrorCode.OUT_OF_ORDER: 0}
+
+
+class Receipts(Protocol):
+    """What the router asks of the store about receipts (may block)."""
+
+    def page(self, user_id: int, slot: int, limit: int) -> Sequence[tuple[int, int]]: ...
+    def drop(self, user_id: int, slot: int, pairs: Sequence[tuple[int, int]]) -> None: ...
+    def users_with_receipts(self, user_ids: Sequence[int]) -> set[int]: ...
+
+
+class Surroundings(NamedTuple):
+    """What the router stands on: this center's id, clocks (monotonic seconds), greenlets, and the parts it speaks to."""
+
+    node_id: int
+    now: Callable[[], float]
+    spawn: Callable[..., Any]
+    sessions: Sessions
+    directory: Directory
+    shelf: Shelf
+    receipts: Receipts
+    metrics: Metrics
+
+
+class Party:
+    """One terminal that is online here: its session, what it receives (inbox, receipts) and what it sends (lanes by target)."""
+
+    __slots__ = ("session", "inbox", "drain", "lanes", "place")
+
+    def __init__(self, session: Session, inbox: Inbox, drain: ReceiptDrain, lanes: dict[int, Lane], place: Place) -> None:
+        self.session = session
+        self.inbox = inbox
+        self.drain = drain
+        self.lanes = lanes
+        self.place = place
+
+
+class Router:
+    """The one place where decided actions become sends, store calls and look-ups."""
+
+    def __init__(self, around: Surroundings, lanes: Lanes, inboxes: Inboxes, window: Window) -> None:
+        self.node_id = around.node_id
+        self.lanes = lanes
+        self.inboxes = inboxes
+        self.parties: dict[int, Party] = {}
+        self._window = window
+        self._now = around.now
+        self._spawn = around.spawn
+        self._sessions = around.sessions
+        self._directory = around.directory
+        self._shelf = around.shelf
+        self._receipts = around.receipts
+        self._metrics = around.metrics
+        self._carry: dict[type, Callable[[Any], None]] = {
+            owner_side.Forward: self._forward,
+            owner_side.Settle: self._settle,
+            owner_side.LookUp: self._look_up,
+            owner_side.Store: self._store,
+            owner_side.Refuse: self._refuse,
+            owner_side.Poke: self._poke,
+            owner_side.End: self._end,
+            owner_side.CutOff: self._cut_off,
+            target_side.HandLetters: self._hand_letters,
+            target_side.HandRows: self._hand_rows,
+            target_side.Received: self._received,
+            target_side.Returned: self._returned,
+            target_side.Read: self._read,
+            target_side.Confirm: self._confirm,
+            target_side.Caught: self._caught,
+            receipt_side.ReadReceipts: self._read_receipts,
+            receipt_side.SendReceipts: self._send_receipts,
+            receipt_side.DropReceipts: self._drop_receipts,
+        }
+
+    def carry_out(self, actions: Iterable[NamedTuple]) -> None:
+        """Do what the rules decided, in their order."""
+        carry = self._carry
+        for action in actions:
+            carry[type(action)](action)
+
+    # ------------------------------------------------------------------ terminals come and go
+
+    def check(self, user: int, slot: int, incarnation: tuple[int, int]) -> None:
+        """SessionRefused STALE_CONNECTION if this or a newer incarnation of the terminal is known here [P-5.4]."""
+        self._sessions.check(user, slot, incarnation)
+
+    def come_online(self, session: Session, endpoint: int) -> Party:
+        """A session begins: list it in the directory before its first read, reopen the lanes of the sender it is. SessionRefused
+        STALE_CONNECTION."""
+        for replaced in self._sessions.add(session):
+            self._leave(replaced)
+            replaced.goodbye(ErrorCode.REPLACED, "a newer session of this terminal took over")
+        user, slot = session.user, session.slot
+        place = Place(self.node_id, endpoint, slot, *session.incarnation)
+        party = Party(session, Inbox(user, slot, self._window), ReceiptDrain(user, slot), self.lanes.of_terminal(user, slot), place)
+        self.parties[session.key] = party
+        self._directory.publish(user, place)
+        self.inboxes.add(party.inbox)
+        self.carry_out(self.lanes.sender_moved(user, slot, self._now()))
+        return party
+
+    def go_offline(self, session: Session) -> None:
+        """A session ended; safe to call again."""
+        if self._sessions.remove(session):
+            self._leave(session)
+
+    def _leave(self, session: Session) -> None:
+        party = self.parties.get(session.key)
+        if party is None or party.session is not session:
+            return
+        del self.parties[session.key]
+        self.carry_out(self.inboxes.remove(party.inbox))
+        self._directory.remove(session.user, party.place)
+        self.carry_out(self.lanes.forget_idle(session.user, session.slot, self._now()))
+
+    # ------------------------------------------------------------------ from terminals
+
+    def send_once(self, party: Party, target: int, letter: Letter) -> None:
+        """QoS 0: to every session of the target that is here, else to the store if the directory knows of none, never confirmed."""
+        session = party.session
+        present = self.inboxes.of(target)
+        if present:
+            data = self._delivery(0, session.user, target, letter)
+            for inbox in present:
+                self._give_copy(inbox, data)
+        elif not self._directory.places(target):
+            self._shelf.put(session.user, target, 0, [letter], self._stored_once)
+        else:
+            self._metrics.qos0_dropped += 1
+
+    def _stored_once(self, outcomes: Outcomes | BaseException) -> None:
+        if isinstance(outcomes, BaseException) or outcomes[0][1] is not None:
+            self._metrics.qos0_dropped += 1
+
+    def receipt(self, party: Party, pairs: Sequence[tuple[int, int]]) -> None:
+        """The terminal's application has these."""
+        actions, strange = party.inbox.receipt(pairs)
+        self.carry_out(actions)
+        if strange:
+            self._metrics.receipts_ignored += strange
+
+    # ------------------------------------------------------------------ the owner's actions
+
+    def _look_up(self, action: owner_side.LookUp) -> None:
+        target = action.lane.target
+        if self.inboxes.of(target):  # the truth about sessions that are here needs no directory
+            self.carry_out(action.lane.found(action.attempt, self.node_id, self._now()))
+            return
+        self.carry_out(action.lane.found(action.attempt, None, self._now()))
+
+    def _forward(self, action: owner_side.Forward) -> None:
+        lane = action.lane
+        now = self._now()
+        carry = self.inboxes.open if action.is_opening else self.inboxes.follow
+        self.carry_out(carry(self.node_id, lane.user << 6 | lane.slot, lane.target, action.attempt, action.letters, now))
+
+    def _end(self, action: owner_side.End) -> None:
+        lane = action.lane
+        self.carry_out(self.inboxes.end(self.node_id, lane.user << 6 | lane.slot, lane.target, action.attempt))
+
+    def _poke(self, action: owner_side.Poke) -> None:
+        for inbox in self.inboxes.of(action.lane.target):
+            self.carry_out(inbox.want_read())
+
+    def _cut_off(self, action: owner_side.CutOff) -> None:
+        lane = action.lane  # this center itself did not answer: its inbox lost track, so the binding is void
+        self.carry_out(self.inboxes.end(self.node_id, lane.user << 6 | lane.slot, lane.target, lane.attempt))
+
+    def _store(self, action: owner_side.Store) -> None:
+        lane, attempt = action.lane, action.attempt
+
+        def done(outcomes: Outcomes | BaseException) -> None:
+            if isinstance(outcomes, BaseException):
+                self.carry_out(lane.store_failed(attempt, self._now()))
+            else:
+                self.carry_out(lane.stored(attempt, outcomes, self._now()))
+            self._forget_if_gone(lane)
+
+        self._shelf.put(lane.user, lane.target, 1, action.letters, done)
+
+    def _forget_if_gone(self, lane: Lane) -> None:
+        if lane.is_idle and (lane.user << 6 | lane.slot) not in self.parties:
+            self.carry_out(self.lanes.forget_idle(lane.user, lane.slot, self._now()))
+
+    def _settle(self, action: owner_side.Settle) -> None:
+        lane = action.lane
+        if action.outcome == RECEIVED:
+            self._metrics.settled_received += len(action.times)
+        else:
+            self._metrics.settled_stored += len(action.times)
+        party = self.parties.get(lane.user << 6 | lane.slot)
+        if party is None:
+            return
+        user, target, content = lane.user, lane.target, _SETTLING[action.outcome]
+        replies = [encode_message(Command.USER_MESSAGE, QOS1 | REPLY, user, target, time, content) for time in action.times]
+        party.session.send_many(replies, sum(map(len, replies)))
+
+    def _refuse(self, action: owner_side.Refuse) -> None:
+        lane, code = action.lane, action.code
+        self._metrics.refused[code.name] += len(action.times)
+        party = self.parties.get(lane.user << 6 | lane.slot)
+        if party is not None:
+            for time in action.times:
+                party.session.send(
+                    encode_error(Command.USER_MESSAGE, lane.user, lane.target, time, code, code.name.lower(), retry_ms=_RETRY_MS.get(code))
+                )
+
+    # ------------------------------------------------------------------ the target's actions
+
+    def _delivery(self, qos: int, user: int, target: int, letter: Letter) -> bytes:
+        trailer = _TRAILER(self.node_id, letter.message_id, self.node_id)
+        return encode_message(Command.USER_MESSAGE, qos, user, target, letter.time, letter.body + trailer)
+
+    def _hand_letters(self, action: target_side.HandLetters) -> None:
+        inbox = action.inbox
+        party = self.parties.get(inbox.user << 6 | inbox.slot)
+        if party is None or party.inbox is not inbox:
+            return
+        node_id, user, target = self.node_id, action.sender_key >> 6, inbox.user
+        messages = [
+            encode_message(2, QOS1, user, target, letter[0], letter[1] + _TRAILER(node_id, letter[2], node_id)) for letter in action.letters
+        ]
+        party.session.send_many(messages, sum(map(len, messages)))
+        if len(self.inboxes.of(target)) > 1 or len(self._sessions.of(user)) > 1:
+            self._give_copies(action)
+
+    def _give_copies(self, action: target_side.HandLetters) -> None:
+        """Best effort: the target's other sessions, and the sender's own other terminals, see the message too."""
+        user, target = action.sender_key >> 6, action.inbox.user
+        copies = [self._delivery(0, user, target, letter) for letter in action.letters]
+        for inbox in self.inboxes.of(target):
+            if inbox is not action.inbox:
+                for data in copies:
+                    self._give_copy(inbox, data)
+        self.echo(user, action.sender_key & 63, copies)
+
+    def echo(self, user: int, slot: int, copies: Iterable[bytes]) -> None:
+        """Copies of what a terminal sent to the user's other terminals here."""
+        others = [inbox for inbox in self.inboxes.of(user) if inbox.slot != slot]
+        for data in copies if others else ():
+            for inbox in others:
+                self._give_copy(inbox, data)
+
+    def _give_copy(self, inbox: Inbox, data: bytes) -> None:
+        party = self.parties.get(inbox.user << 6 | inbox.slot)
+        if party is not None and inbox.is_fetching:
+            party.session.send(data)
+
+    def _hand_rows(self, action: target_side.HandRows) -> None:
+        inbox = action.inbox
+        party = self.parties.get(inbox.user << 6 | inbox.slot)
+        if party is None or party.inbox is not inbox:
+            return
+        node_id, target = self.node_id, inbox.user
+        messages = [
+            encode_message(2, row.qos, row.user, target, row.time, row.body + _TRAILER(row.entered, row.message_id, node_id)) for row in action.rows
+        ]
+        party.session.send_many(messages, sum(map(len, messages)))
+
+    def _received(self, action: target_side.Received) -> None:
+        lane = self.lanes.get(action.sender_key >> 6, action.sender_key & 63, action.target)
+        if lane is not None:
+            self.carry_out(lane.received(action.attempt, action.times, self._now()))
+
+    def _returned(self, action: target_side.Returned) -> None:
+        lane = self.lanes.get(action.sender_key >> 6, action.sender_key & 63, action.target)
+        if lane is not None:
+            self.carry_out(lane.returned(action.attempt, action.times, self._now()))
+
+    def _read(self, action: target_side.Read) -> None:
+        inbox = action.inbox
+
+        def done(page: Page | BaseException) -> None:
+            if isinstance(page, BaseException):
+                self.carry_out(inbox.read_failed())
+            else:
+                self.carry_out(inbox.read_done(page[0], page[1], self._now()))
+
+        self._shelf.read(inbox, done)
+
+    def _confirm(self, action: target_side.Confirm) -> None:
+        inbox, names = action.inbox, action.names
+
+        def done(result: int | BaseException) -> None:
+            if isinstance(result, BaseException):
+                inbox.confirm_failed(names)
+                return
+            self.carry_out(inbox.confirmed(names))
+            for sender_key in {user << 6 | time & 63 for user, time in names}:
+                sender = self.parties.get(sender_key)
+                if sender is not None:
+                    self.carry_out(sender.drain.want())
+
+        self._shelf.confirm(inbox, names, done)
+
+    def _caught(self, action: target_side.Caught) -> None:
+        party = self.parties.get(action.inbox.user << 6 | action.inbox.slot)
+        if party is not None and party.inbox is action.inbox:
+            self.on_caught(party, action.count)
+
+    on_caught: Callable[[Party, int], None] = staticmethod(lambda party, count: None)
+
+    # ------------------------------------------------------------------ receipts to senders
+
+    def _read_receipts(self, action: receipt_side.ReadReceipts) -> None:
+        drain = action.drain
+        self._ask(lambda: self._receipts.page(drain.user, drain.slot, _RECEIPT_PAGE), drain.page, drain)
+
+    def _drop_receipts(self, action: receipt_side.DropReceipts) -> None:
+        drain, pairs = action.drain, action.pairs
+        self._ask(lambda: self._receipts.drop(drain.user, drain.slot, pairs), lambda _: drain.dropped(), drain)
+
+    def _ask(self, ask: Callable[[], Any], answer: Callable[[Any], list[receipt_side.Action]], drain: ReceiptDrain) -> None:
+        """Ask the store in a greenlet; the answer, or that there is none, goes to the drain."""
+
+        def run() -> None:
+            try:
+                result = ask()
+            except StoreUnavailable:  # the drain rests, and the sweep wakes it
+                self.carry_out(drain.failed())
+                return
+            self.carry_out(answer(result))
+
+        self._spawn(run)
+
+    def _send_receipts(self, action: receipt_side.SendReceipts) -> None:
+        drain = action.drain
+        party = self.parties.get(drain.user << 6 | drain.slot)
+        if party is not None and party.drain is drain:
+            content = encode_pairs(_RECEIPTS_TO_SENDER, action.pairs)
+            party.session.send(encode_message(Command.RECEIPT, QOS1, 0, drain.user, action.number, content))
+
+    # ------------------------------------------------------------------ loops
+
+    def tick(self) -> None:
+        """Time-outs of both sides; a few times a second."""
+        now = self._now()
+        self.carry_out(self.lanes.tick(now))
+        self.carry_out(self.inboxes.tick(now))
+
+    def sweep(self) -> None:
+        """Ask in one batch which live users have rows or receipts, and read for them (blocks); at least every 10 s."""
+        users = list(self.inboxes.users)
+        if not users:
+            return
+        with_rows = self._shelf.users_with_rows(users)
+        with_receipts = self._receipts.users_with_receipts(users)
+        for party in list(self.parties.values()):
+            self.carry_out(party.inbox.retry_confirm())
+            if party.inbox.user in with_rows or party.inbox.is_read_wanted:
+                self.carry_out(party.inbox.want_read())
+            if party.inbox.user in with_receipts:
+                self.carry_out(party.drain.want())
+

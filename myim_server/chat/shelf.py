@@ -1,0 +1,115 @@
+"""What waits in the store: letters put there, pages read, rows confirmed, in batches.
+
+What lives here: the bridge between the delivery rules' Store, Read and Confirm actions and the store, where many lanes and sessions share a
+transaction. What must not: delivery rules (lanes, inbox), SQL, sockets. Every read begins after it was asked for; every answer comes
+after the commit; a failure is an answer too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from myim_server.batches import Batch
+from myim_server.store.offline import Inserted, StoredMessage
+
+from myim_server.chat.inbox import Inbox
+from myim_server.chat.lanes import Letter
+from myim_wire.errors import ErrorCode
+
+Outcomes = list[tuple[int, ErrorCode | None]]
+Page = tuple[Sequence[StoredMessage], bool]
+
+_CODES: dict[Inserted, ErrorCode | None] = {
+    Inserted.STORED: None,
+    Inserted.DUPLICATE: None,
+    Inserted.CONFLICT: ErrorCode.ID_CONFLICT,
+    Inserted.FULL: ErrorCode.RECIPIENT_FULL,
+    Inserted.NO_TARGET: ErrorCode.NOT_ALLOWED,
+}
+
+
+class Offline(Protocol):
+    """What the shelf asks of the store."""
+
+    def insert(self, messages: Sequence[StoredMessage]) -> list[Inserted]: ...
+    def page(self, target: int, handed: set[int], limit: int, max_bytes: int) -> tuple[Sequence[StoredMessage], bool]: ...
+    def targets_with_rows(self, user_ids: Sequence[int]) -> set[int]: ...
+    def confirm(self, names: Sequence[tuple[int, int, int]]) -> int: ...
+    def delete(self, row_ids: Sequence[int]) -> None: ...
+
+
+class ShelfLimits(NamedTuple):
+    """Rows per transaction, and how long a first item waits for company."""
+
+    batch_rows: int = 500
+    linger_seconds: float = 0.002
+
+
+class _Put(NamedTuple):
+    user: int
+    target: int
+    qos: int
+    letters: Sequence[Letter]
+
+
+class Shelf:
+    """Group-committed access to stored point-to-point messages."""
+
+    def __init__(self, offline: Offline, node_id: int, limits: ShelfLimits, spawn: Callable[..., object]) -> None:
+        self._offline = offline
+        self._node_id = node_id
+        self._puts: Batch[_Put, Outcomes] = Batch(self._flush_puts, limits.batch_rows, limits.linger_seconds, spawn)
+        self._reads: Batch[Inbox, Page] = Batch(self._flush_reads, 64, 0.0, spawn, parallel=4)
+        self._confirms: Batch[tuple[Inbox, list[tuple[int, int]]], int] = Batch(self._flush_confirms, 64, limits.linger_seconds, spawn)
+
+    def put(self, user: int, target: int, qos: int, letters: Sequence[Letter], done: Callable[[Outcomes | BaseException], None]) -> None:
+        """Store letters of one lane, in order; done gets (time, code or None) of each after the commit, or what went wrong."""
+        self._puts.submit_later(_Put(user, target, qos, letters), done)
+
+    def read(self, inbox: Inbox, done: Callable[[Page | BaseException], None]) -> None:
+        """The oldest rows not handed to this session, QoS 0 rows already deleted; done gets (rows, is_more)."""
+        self._reads.submit_later(inbox, done)
+
+    def confirm(self, inbox: Inbox, names: list[tuple[int, int]], done: Callable[[int | BaseException], None]) -> None:
+        """Delete rows of (user, time) and keep their receipts."""
+        self._confirms.submit_later((inbox, names), done)
+
+    def users_with_rows(self, users: Sequence[int]) -> set[int]:
+        """Which of these users have rows (blocks)."""
+        return self._offline.targets_with_rows(users)
+
+    def _flush_puts(self, items: Sequence[_Put]) -> list[Outcomes]:
+        node_id = self._node_id
+        messages = [
+            StoredMessage(target, user, letter.time, qos, letter.body, node_id, letter.message_id, letter.accepted)
+            for user, target, qos, letters in items
+            for letter in letters
+        ]
+        codes = [_CODES[inserted] for inserted in self._offline.insert(messages)]
+        results: list[Outcomes] = []
+        position = 0
+        for _, _, _, letters in items:
+            results.append([(letter.time, code) for letter, code in zip(letters, codes[position : position + len(letters)], strict=True)])
+            position += len(letters)
+        return results
+
+    def _flush_reads(self, items: Sequence[Inbox]) -> list[Page]:
+        if len(items) == 1:
+            return [self._page(items[0])]
+        with_rows = self._offline.targets_with_rows(list({inbox.user for inbox in items}))
+        return [self._page(inbox) if inbox.user in with_rows else ((), False) for inbox in items]
+
+    def _page(self, inbox: Inbox) -> Page:
+        window = inbox.window
+        limit = min(window.page_rows, max(1, window.rows - inbox.unconfirmed_rows))
+        rows, is_more = self._offline.page(inbox.user, set(inbox.handed), limit, max(1, window.row_bytes - inbox.unconfirmed_bytes))
+        once = [row.id for row in rows if row.qos == 0]
+        if once:
+            self._offline.delete(once)
+        return rows, is_more
+
+    def _flush_confirms(self, items: Sequence[tuple[Inbox, list[tuple[int, int]]]]) -> list[int]:
+        deleted = self._offline.confirm([(inbox.user, user, time) for inbox, names in items for user, time in names])
+        return [deleted] * len(items)
+

@@ -1,0 +1,394 @@
+"""Is this request allowed now? One method per command of [P-7], and the run of messages that most records are.
+
+What lives here: the checks on what a logged-in terminal asks, and the answers that need no rule of delivery. What must not: sockets, SQL,
+rules of order.
+A request that may block (names, tokens) is answered from a greenlet of its own, so a reader never waits for the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from myim_server.chat.lanes import Lanes, Letter
+from myim_server.chat.router import Party, Router
+from myim_server.metrics import Metrics
+from myim_server.refusals import RequestRefused, SessionRefused
+from myim_wire.contents import FoundUser, RenewedToken, Server, decode_lookup, encode_servers
+from myim_wire.errors import ErrorCode, RemoteProtocolError
+from myim_wire.messages import FIRST, MAX_BODY_BYTES, PING_ANSWER, QOS1, REPLY, Command, Message, decode_pairs, encode_error, encode_message
+
+_UNKNOWN_PER_MINUTE = 20
+_SLOW_DOWNS_BEFORE_CLOSE = 200
+_KIND_MESSAGES = 1
+_USER_MESSAGE = int(Command.USER_MESSAGE)
+_make = tuple.__new__
+
+
+class Numbering:
+    """Message ids and accepted times of this center: ids never repeat, over restarts neither; accepted times never fall."""
+
+    __slots__ = ("_next_id", "_accepted", "_wall")
+
+    def __init__(self, boot: int, wall: Callable[[], int]) -> None:
+        """boot: the how-many-th start of this node; wall: microseconds since 1970."""
+        self._next_id = boot << 40
+        self._accepted = 0
+        self._wall = wall
+
+    def take(self, count: int) -> tuple[int, int]:
+        """(first message id, first accepted time) of `count` consecutive ones."""
+        first_id = self._next_id + 1
+        self._next_id += count
+        accepted = max(self._wall(), self._accepted + 1)
+        self._accepted = accepted + count
+        return first_id, accepted
+
+
+class Names(Protocol):
+    """Exact names (may block)."""
+
+    def look_up(self, asker: int, name: str) -> tuple[int, str]:
+        """(user id, name as kept); RequestRefused NOT_ALLOWED."""
+
+
+class Limits(NamedTuple):
+    """What one terminal may have and do."""
+
+    lanes: int = 1000
+    unsettled: int = 256
+    unsettled_bytes: int = 1_048_576
+    requests_per_second: int = 200
+    messages_per_second: int = 20_000
+
+
+class _Habits:
+    """What a session did lately that is counted against it."""
+
+    __slots__ = ("requests", "messages", "since", "unknown", "unknown_since", "slow_downs")
+
+    def __init__(self) -> None:
+        self.requests = 0.0
+        self.messages = 0.0
+        self.since = 0.0
+        self.unknown = 0
+        self.unknown_since = 0.0
+        self.slow_downs = 0
+
+
+class Services(NamedTuple):
+    """What commands ask besides the router: names, token renewal (user, slot -> token, may block), the server list, rekey, greenlets,
+    log."""
+
+    names: Names
+    renew: Callable[[Any], RenewedToken]
+    servers: Callable[[], Sequence[Server]]
+    spawn: Callable[..., Any]
+    log_fault: Callable[[str, BaseException], None]
+
+
+class Talk:
+    """One session's side of the conversation: its party, its ticket, its connection's rekey, its habits."""
+
+    __slots__ = ("party", "ticket", "rekey", "habits", "fetch_time")
+
+    def __init__(self, party: Party, ticket: Any, rekey: Callable[[], bytes]) -> None:
+        """rekey: seals the frame that answers a terminal's REKEY."""
+        self.party = party
+        self.ticket = ticket
+        self.rekey = rekey
+        self.habits = _Habits()
+        self.fetch_time = 0
+
+
+class Commands:
+    """Takes what terminals say."""
+
+    def __init__(self, router: Router, numbering: Numbering, limits: Limits, services: Services, metrics: Metrics) -> None:
+        self._router = router
+        self._lanes: Lanes = router.lanes
+        self._numbering = numbering
+        self._limits = limits
+        self._services = services
+        self._metrics = metrics
+        self._talks: dict[Party, Talk] = {}
+        router.on_caught = self._answer_fetch
+        self._take: dict[int, Callable[[Talk, Message, float], None]] = {
+            Command.PING: self._ping,
+            Command.USER_MESSAGE: self._odd_message,
+            Command.RECEIPT: self._receipt,
+            Command.GOODBYE: self._goodbye,
+            Command.OFFLINE_FETCH: self._offline_fetch,
+            Command.SERVERS: self._servers,
+            Command.REKEY: self._rekey,
+            Command.TOKEN: self._token,
+            Command.LOOKUP: self._look_up,
+        }
+
+    def begin(self, talk: Talk) -> None:
+        """A session begins."""
+        self._talks[talk.party] = talk
+
+    def end(self, talk: Talk) -> None:
+        """A session ended."""
+        self._talks.pop(talk.party, None)
+
+    # ------------------------------------------------------------------ a record's messages
+
+    def receive(self, talk: Talk, messages: Sequence[Message], now: float) -> None:
+        """Take a record's messages in order; SessionRefused closes the session. Does not yield."""
+        count = len(messages)
+        start = 0
+        while start < count:
+            message = messages[start]
+            if message[0] == _USER_MESSAGE:
+                start = self._run(talk, messages, start, now)
+            else:
+                self._one(talk, message, now)
+                start += 1
+
+    def _run(self, talk: Talk, messages: Sequence[Message], start: int, now: float) -> int:
+        """Take a run of QoS 1 messages to one target; returns where the next begins."""
+        session = talk.party.session
+        user, slot = session.user, session.slot
+        head = messages[start]
+        target = head[3]
+        flags = head[1]
+        end = start
+        count = len(messages)
+        while end < count:
+            message = messages[end]
+            if (
+                message[0] != 2
+                or message[3] != target
+                or (message[1] != 1 and (end != start or flags & ~FIRST != 1))
+                or message[2] != user
+                or message[4] & 63 != slot
+                or len(message[5]) > MAX_BODY_BYTES
+            ):
+                break
+            end += 1
+        if end == start or target == user or target == 0:
+            self._one(talk, head, now)
+            return start + 1
+        self._take_run(talk, messages[start:end] if end - start < count else messages, now)
+        return end
+
+    def _take_run(self, talk: Talk, run: Sequence[Message], now: float) -> None:
+        party = talk.party
+        size = len(run)
+        head = run[0]
+        lane = party.lanes.get(head[3])
+        if lane is None:
+            if len(party.lanes) >= self._limits.lanes:
+                self._forget_an_idle_lane(party)
+            lane = self._lanes.lane(party.session.user, party.session.slot, head[3])
+        message_id, accepted = self._numbering.take(size)
+        letters = [
+            _make(Letter, (message[4], message[5], message_id + position, accepted + position, now)) for position, message in enumerate(run)
+        ]
+        if self._is_over_limits(talk, len(lane.queue), size, now):
+            self._router.carry_out(lane.refuse([letter[0] for letter in letters], ErrorCode.SLOW_DOWN))
+            return
+        self._metrics.messages_accepted += size
+        self._router.carry_out(lane.take(letters, bool(head[1] & FIRST), now))
+
+    def _is_over_limits(self, talk: Talk, in_lane: int, coming: int, now: float) -> bool:
+        """Whether this many more messages are too many for the terminal, by number, bytes or rate."""
+        habits = talk.habits
+        rate = self._limits.messages_per_second
+        habits.messages = min(float(rate), habits.messages + (now - habits.since) * rate) - coming
+        habits.since = now
+        if habits.messages < -rate:
+            self._slow_down(talk)
+            habits.messages = -float(rate)
+            return True
+        lanes = talk.party.lanes
+        unsettled = coming + (in_lane if len(lanes) == 1 else sum(len(lane.queue) for lane in lanes.values()))
+        if unsettled <= 32:
+            return False
+        if unsettled > self._limits.unsettled:
+            self._slow_down(talk)
+            return True
+        size = sum(len(letter.body) for lane in lanes.values() for letter in lane.queue.values())
+        return size > self._limits.unsettled_bytes
+
+    def _slow_down(self, talk: Talk) -> None:
+        talk.habits.slow_downs += 1
+        if talk.habits.slow_downs > _SLOW_DOWNS_BEFORE_CLOSE:
+            raise SessionRefused(ErrorCode.SLOW_DOWN, "this terminal does not slow down")
+
+    def _forget_an_idle_lane(self, party: Party) -> None:
+        for target, lane in party.lanes.items():
+            if lane.is_idle:
+                self._router.carry_out(lane.sender_moved(0.0))
+                del party.lanes[target]
+                return
+        raise SessionRefused(ErrorCode.SLOW_DOWN, "too many targets at once")
+
+    # ------------------------------------------------------------------ one message
+
+    def _one(self, talk: Talk, message: Message, now: float) -> None:
+        take = self._take.get(message[0])
+        if message.flags & REPLY:
+            self._reply(talk, message)
+            return
+        if take is None:
+            self._unknown(talk, message, now)
+            return
+        try:
+            take(talk, message, now)
+        except RemoteProtocolError as error:
+            self._refuse(talk, message, RequestRefused(error.code, error.text, field=getattr(error, "field", None)))
+        except RequestRefused as refusal:
+            self._refuse(talk, message, refusal)
+
+    def _refuse(self, talk: Talk, message: Message, refusal: RequestRefused) -> None:
+        self._metrics.refused[refusal.code.name] += 1
+        session = talk.party.session
+        session.send(
+            encode_error(
+                message.command, session.user, message.target, message.time, refusal.code, refusal.text, refusal.retry_ms, refusal.field
+            )
+        )
+
+    def _unknown(self, talk: Talk, message: Message, now: float) -> None:
+        habits = talk.habits
+        if now - habits.unknown_since > 60:
+            habits.unknown, habits.unknown_since = 0, now
+        habits.unknown += 1
+        if habits.unknown > _UNKNOWN_PER_MINUTE:
+            raise SessionRefused(ErrorCode.UNKNOWN_COMMAND, "too many unknown commands")
+        self._refuse(talk, message, RequestRefused(ErrorCode.UNKNOWN_COMMAND, "this center does not serve the command"))
+
+    def _reply(self, talk: Talk, message: Message) -> None:
+        """The only thing a terminal answers is RECEIPT to a sender [P-7.3]; any other reply is ignored and counted [P-7.1]."""
+        party = talk.party
+        if message.command == Command.RECEIPT and message.user == 0 and not message.content:
+            self._router.carry_out(party.drain.answered(message.time))
+        else:
+            self._metrics.replies_ignored += 1
+
+    def _check_request(self, talk: Talk, message: Message, now: float, is_empty: bool = True) -> None:
+        """What all requests with an answer have in common."""
+        session = talk.party.session
+        if message.user != session.user:
+            raise RequestRefused(ErrorCode.BAD_COMMAND, "user is not the logged-in user", field="user")
+        if message.time & 63 != session.slot:
+            raise RequestRefused(ErrorCode.BAD_TIME, "the time holds another slot", field="time")
+        if message.flags & 3 != QOS1:
+            raise RequestRefused(ErrorCode.BAD_COMMAND, "a request that is answered has QoS 1", field="flags")
+        if message.target:
+            raise RequestRefused(ErrorCode.BAD_COMMAND, "a request to the server has no target", field="target")
+        if is_empty and message.content:
+            raise RequestRefused(ErrorCode.BAD_COMMAND, "this command has no content", field="content")
+        habits = talk.habits
+        rate = self._limits.requests_per_second
+        habits.requests = max(0.0, habits.requests - (now - habits.since) * rate) + 1
+        habits.since = now
+        if habits.requests > 2 * rate:
+            self._slow_down(talk)
+            raise RequestRefused(ErrorCode.SLOW_DOWN, "too many requests", retry_ms=1000)
+
+    def _answer(self, talk: Talk, message: Message, content: bytes) -> None:
+        talk.party.session.send(
+            encode_message(message.command, QOS1 | REPLY, message.user, message.target, message.time, content)
+        )
+
+    def _odd_message(self, talk: Talk, message: Message, now: float) -> None:
+        """A USER_MESSAGE that no run took: QoS 0, or refused for what it is."""
+        session = talk.party.session
+        if message.user != session.user:
+            raise RequestRefused(ErrorCode.BAD_COMMAND, "user is not the logged-in user", field="user")
+        if message.time & 63 != session.slot:
+            raise RequestRefused(ErrorCode.BAD_TIME, "the time holds another slot", field="time")
+        if message.target in (0, session.user):
+            raise RequestRefused(ErrorCode.BAD_COMMAND, "a user message goes to another user", field="target")
+        if len(message.content) > MAX_BODY_BYTES:
+            self._refuse_behind(talk, message)
+            raise RequestRefused(ErrorCode.TOO_LARGE, f"a body has at most {MAX_BODY_BYTES} bytes", field="content")
+        if message.flags & 3:  # with an address: a hint of where the target is, which a center that looks itself does not need
+            plain = message._replace(flags=message.flags & (QOS1 | FIRST), address=None)
+            self._take_run(talk, [plain], now)
+            return
+        if self._is_over_limits(talk, 0, 1, now):
+            raise RequestRefused(ErrorCode.SLOW_DOWN, "too many messages", retry_ms=500)
+        message_id, accepted = self._numbering.take(1)
+        letter = Letter(message.time, message.content, message_id, accepted, now)
+        self._metrics.qos0_accepted += 1
+        self._router.send_once(talk.party, message.target, letter)
+
+    def _refuse_behind(self, talk: Talk, message: Message) -> None:
+        """What is refused for its size is refused like anything in a lane: with all behind it [P-8.4]."""
+        lane = talk.party.lanes.get(message.target)
+        if lane is not None and message.flags & 3:
+            lane.refuse([], ErrorCode.OUT_OF_ORDER)
+
+    # ------------------------------------------------------------------ the commands
+
+    def _ping(self, talk: Talk, message: Message, now: float) -> None:
+        if message.flags & 3:
+            talk.party.session.send(PING_ANSWER)
+
+    def _receipt(self, talk: Talk, message: Message, now: float) -> None:
+        if message.user != talk.party.session.user:
+            raise RequestRefused(ErrorCode.BAD_COMMAND, "user is not the logged-in user", field="user")
+        kind, pairs = decode_pairs(message.content)
+        if kind != _KIND_MESSAGES:
+            raise RequestRefused(ErrorCode.BAD_COMMAND, "no such kind of receipt", field="content")
+        self._router.receipt(talk.party, pairs)
+
+    def _goodbye(self, talk: Talk, message: Message, now: float) -> None:
+        talk.party.session.farewell()
+
+    def _offline_fetch(self, talk: Talk, message: Message, now: float) -> None:
+        self._check_request(talk, message, now)
+        talk.fetch_time = message.time
+        party = talk.party
+        self._router.carry_out(party.inbox.fetch())
+        self._router.carry_out(party.drain.want())
+
+    def _answer_fetch(self, party: Party, count: int) -> None:
+        talk = self._talks.get(party)
+        if talk is not None:
+            user = party.session.user
+            party.session.send(
+                encode_message(Command.OFFLINE_FETCH, QOS1 | REPLY, user, 0, talk.fetch_time, min(count, 0xFFFFFFFF).to_bytes(4, "big"))
+            )
+
+    def _servers(self, talk: Talk, message: Message, now: float) -> None:
+        self._check_request(talk, message, now)
+        self._answer(talk, message, encode_servers(list(self._services.servers())[:16]))
+
+    def _rekey(self, talk: Talk, message: Message, now: float) -> None:
+        if message.content:  # an offer; an empty one is the terminal's *done*, which the connection has seen to
+            talk.party.session.send_frame(talk.rekey)
+            self._metrics.rekeys += 1
+
+    def _token(self, talk: Talk, message: Message, now: float) -> None:
+        self._check_request(talk, message, now)
+        self._later(talk, message, lambda: self._services.renew(talk.ticket).encode())
+
+    def _look_up(self, talk: Talk, message: Message, now: float) -> None:
+        self._check_request(talk, message, now, is_empty=False)
+        name = decode_lookup(message.content)
+
+        def ask() -> bytes:
+            user, kept = self._services.names.look_up(talk.party.session.user, name)
+            return FoundUser(user, kept).encode()
+
+        self._later(talk, message, ask)
+
+    def _later(self, talk: Talk, message: Message, ask: Callable[[], bytes]) -> None:
+        """Answer from a greenlet of its own, because `ask` may block."""
+
+        def run() -> None:
+            try:
+                self._answer(talk, message, ask())
+            except RequestRefused as refusal:
+                self._refuse(talk, message, refusal)
+            except Exception as fault:  # a fault of ours: said once in the log, told as INTERNAL, never a silent request
+                self._services.log_fault(talk.party.session.connection_id, fault)
+                talk.party.session.goodbye(ErrorCode.INTERNAL, "a fault of the server")
+
+        self._services.spawn(run)

@@ -1,0 +1,299 @@
+"""The composition root: one process, its parts, their life.
+
+What lives here: which parts the roles of the config need, how they are put together, `build` (everything that can fail), `start`, `stop`
+in reverse
+order. What must not: rules, SQL, bytes. Nobody else holds the node; two-way needs are one-function callbacks set here.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import gevent
+import structlog
+from gevent.pywsgi import WSGIServer
+
+from cluster.directory import Server
+from cluster.memory_directory import MemoryDirectory
+from myim_server import keys
+from myim_server.center import Center, DoorLimits, DoorParts
+from myim_server.chat.accounts import Accounts
+from myim_server.chat.admission import Admission, LookUps
+from myim_server.chat.inbox import Inboxes, Window
+from myim_server.chat.lanes import Lanes, Patience
+from myim_server.chat.router import Party, Router, Surroundings
+from myim_server.chat.shelf import Shelf, ShelfLimits
+from myim_server.commands import Commands, Limits, Numbering, Services
+from myim_server.config_sections import Address, Config
+from myim_server.login import LoginCenter, LoginLimits
+from myim_server.metrics import Metrics
+from myim_server.open_files import ensure_open_files
+from myim_server.passwords import Passwords
+from myim_server.refusals import StoreUnavailable
+from myim_server.sessions import Outbound, Sessions
+from myim_server.store.engine import Store, StoreSettings, open_store
+from myim_server.throttles import TrustedNetworks
+from myim_server.tickets import Generations, Tickets
+from myim_wire import contents
+from myim_wire.errors import ErrorCode
+
+_TICK_SECONDS = 0.25
+_LOOK_AFTER_SECONDS = 2.0
+_STALL_SECONDS = 0.05
+_HOUR = 3600.0
+_PURGE_ROWS = 1000
+_DRAIN_SECONDS = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+def wall_clock() -> int:
+    """Microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+class Node:
+    """One process playing the roles of its config."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.metrics = Metrics()
+        self.store: Store | None = None
+        self.login: LoginCenter | None = None
+        self.center: Center | None = None
+        self.router: Router | None = None
+        self.node_id = 0
+        self.identity = b""
+        self._http: WSGIServer | None = None
+        self._loops: list[gevent.Greenlet[..., Any]] = []
+        self._directory = MemoryDirectory()
+
+    # ------------------------------------------------------------------ build
+
+    def build(self) -> None:
+        """Open files, store and ports: everything that can fail, fails here. StoreRefused, SecretRefused, TooFewOpenFiles, OSError."""
+        config = self._config
+        config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ensure_open_files(config.descriptors_needed)
+        secret = keys.open_cluster_secret(config.cluster_secret_file)
+        self.node_id = keys.open_node_key(config.data_dir).node_id
+        delivery = config.delivery
+        self.store = open_store(
+            StoreSettings(
+                url=config.store_url,
+                password_file=config.store_password_file,
+                allow_unflushed=config.store.allow_unflushed,
+                pool_size=config.store.pool_size,
+                offline_rows_per_user=delivery.offline_rows_per_user,
+                offline_bytes_per_user=delivery.offline_bytes_per_user,
+                offline_days=delivery.offline_days,
+            )
+        )
+        tokens = config.tokens
+        tickets = Tickets(
+            self.store.tickets,
+            secret,
+            wall_clock,
+            valid_hours=tokens.valid_hours,
+            rotate_hours=tokens.rotate_hours,
+            renew_days=tokens.renew_days,
+        )
+        tickets.rotate()
+        self._keep_doing(_HOUR / 4, tickets.rotate)
+        if "center" in config.node.roles:
+            self._build_center(self.store, tickets)
+        if "login" in config.node.roles:
+            self._build_login(self.store, tickets)
+        if config.metrics.listen is not None:
+            listen = config.metrics.listen
+            self._http = WSGIServer((listen.host, listen.port), self.metrics.application, log=None)
+            self._http.init_socket()
+        self._loops.append(gevent.Greenlet(self._watch_stalls))
+
+    def _build_login(self, store: Store, tickets: Tickets) -> None:
+        config = self._config.login
+        login_keys = keys.open_login_keys(self._config.data_dir)
+        self.identity = login_keys.identity
+        accounts = Accounts(
+            store.accounts,
+            store.terminals,
+            store.throttles,
+            Passwords(config.password_threads or os.cpu_count() or 1, config.password_queue),
+            tickets,
+            servers=self._servers,
+            trusted=TrustedNetworks(config.trusted_networks),
+            is_registration_open=config.registration == "open",
+        )
+        limits = LoginLimits(config.max_handshakes, config.max_handshakes_per_address, config.handshake_seconds)
+        listen = (config.listen.host, config.listen.port)
+        self.login = LoginCenter(listen, login_keys, accounts, self._servers, wall_clock, self._count_login, limits)
+        self.login.build()
+
+    def count_dropped_line(self) -> None:
+        """A log line was not written."""
+        self.metrics.log_lines_dropped += 1
+
+    def _count_login(self, code: ErrorCode) -> None:
+        self.metrics.handshakes_failed[code.name] += 1
+
+    def _build_center(self, store: Store, tickets: Tickets) -> None:
+        config, delivery, tokens = self._config.center, self._config.delivery, self._config.tokens
+        generations = Generations(
+            store.terminals.raised_since, self._revoke, isolated_seconds=tokens.isolated_seconds, valid_seconds=tokens.valid_hours * _HOUR
+        )
+        generations.poll(time.monotonic())
+        outbound = Outbound(gevent.get_hub().loop.run_callback)
+        sessions = Sessions(config.sessions_per_user)
+        shelf = Shelf(
+            store.offline, self.node_id, ShelfLimits(self._config.store.batch_rows, self._config.store.batch_linger_ms / 1000), gevent.spawn
+        )
+        around = Surroundings(
+            self.node_id, time.monotonic, gevent.spawn, sessions, self._directory, shelf, store.receipts, self.metrics
+        )
+        window = Window(delivery.unconfirmed_rows, delivery.unconfirmed_bytes, delivery.page_rows, delivery.receipt_seconds)
+        self.router = Router(around, Lanes(Patience(delivery.attempt_seconds)), Inboxes(), window)
+        admission = Admission(tickets, generations, store.terminals, time.monotonic, wall_clock)
+        commands = Commands(
+            self.router,
+            Numbering(store.nodes.boot(self.node_id, wall_clock()), wall_clock),
+            Limits(
+                delivery.lanes_per_session,
+                delivery.unsettled_per_terminal,
+                delivery.unsettled_bytes_per_terminal,
+                config.requests_per_second,
+                config.messages_per_second,
+            ),
+            Services(LookUps(store.accounts), admission.renew, self._servers, gevent.spawn, _log_fault),
+            self.metrics,
+        )
+        limits = DoorLimits(
+            config.max_connections,
+            config.max_handshakes,
+            config.max_handshakes_per_address,
+            config.handshake_seconds,
+            config.frame_seconds,
+            config.idle_ping_seconds,
+            config.idle_close_seconds,
+            config.outbound_bytes,
+            config.slow_reader_seconds,
+        )
+        parts = DoorParts(
+            self.node_id, admission, self.router, commands, outbound, time.monotonic, os.urandom, self.metrics, structlog.get_logger("center")
+        )
+        self.center = Center((config.listen.host, config.listen.port), limits, parts)
+        self.center.init_socket()
+        self.metrics.watch("sessions", "terminals that are online here", lambda: len(sessions))
+        self._keep_doing(_TICK_SECONDS, self.router.tick)
+        self._keep_doing(delivery.sweep_seconds / 2, self.router.sweep)
+        self._keep_doing(_LOOK_AFTER_SECONDS, self.center.look_after)
+        self._keep_doing(tokens.poll_seconds, lambda: generations.poll(time.monotonic()))
+        self._keep_doing(_HOUR / 6, lambda: self._purge(store))
+        self._keep_doing(_LOOK_AFTER_SECONDS, self._publish)
+
+    # ------------------------------------------------------------------ start and stop
+
+    def start(self) -> None:
+        """Let users in."""
+        self._publish()
+        for loop in self._loops:
+            loop.start()
+        for server in (self.center, self.login, self._http):
+            if server is not None:
+                server.start()
+        gc.collect()
+        gc.freeze()  # what lives as long as the process need not be looked at again and again
+        gc.set_threshold(50_000, 20, 100)
+        _log.info("node_started", node=self.node_id, roles=list(self._config.node.roles), **self.addresses())
+
+    def stop(self) -> None:
+        """Say goodbye to users, wait for the last bytes, close; safe to call again."""
+        for server in (self.login, self._http):
+            if server is not None:
+                server.stop(timeout=1)
+        if self.center is not None:
+            self.center.close()  # the listener; open sessions are drained next
+            self.center.drain(_DRAIN_SECONDS)
+            self.center.stop(timeout=1)
+        gevent.killall(self._loops)
+        self._loops.clear()
+        if self.store is not None:
+            self.store.close()
+            self.store = None
+            _log.info("node_stopped", node=self.node_id)
+
+    def addresses(self) -> dict[str, str]:
+        """Where the doors are, as bound."""
+        doors = {"login": self.login, "center": self.center}
+        return {name: f"{door.server_host}:{door.server_port}" for name, door in doors.items() if door is not None}
+
+    # ------------------------------------------------------------------ callbacks and loops
+
+    def _servers(self) -> list[contents.Server]:
+        return [
+            contents.Server(one.node, "center", one.host, one.port, one.priority, one.load, one.is_draining)
+            for one in self._directory.servers()
+            if one.role == "center"
+        ]
+
+    def _publish(self) -> None:
+        center, config = self.center, self._config.center
+        if center is not None and self.router is not None:
+            told: Address = config.advertise or Address(center.server_host, center.server_port)
+            load = min(100, 100 * len(self.router.parties) // config.max_connections)
+            self._directory.publish_server(
+                Server(self.node_id, "center", told.host, told.port or center.server_port, config.priority, load, center.is_draining)
+            )
+
+    def _revoke(self, user: int, slot: int | None, generation: int) -> None:
+        def is_meant(party: Party) -> bool:
+            session = party.session
+            if session.user != user:
+                return False
+            return session.user_generation < generation if slot is None else session.slot == slot and session.incarnation[0] < generation
+
+        if self.center is not None:
+            self.center.close_sessions(is_meant, ErrorCode.TOKEN_REVOKED, "logged out, or logged in anew")
+
+    def _purge(self, store: Store) -> None:
+        keep_from = wall_clock() - self._config.delivery.offline_days * 24 * 3600 * 1_000_000
+        while store.offline.purge_expired(keep_from, _PURGE_ROWS) >= _PURGE_ROWS:
+            gevent.sleep(0.1)
+
+    def _keep_doing(self, seconds: float, work: Callable[[], object]) -> None:
+        """Do this again and again, `seconds` apart; what the store cannot do now is done next time."""
+
+        def loop() -> None:
+            while True:
+                gevent.sleep(seconds)
+                try:
+                    work()
+                except StoreUnavailable:
+                    self.metrics.store_failures += 1
+                except Exception as fault:
+                    _log.error("loop_fault", fault=repr(fault), exc_info=fault)
+
+        self._loops.append(gevent.Greenlet(loop))
+
+    def _watch_stalls(self) -> None:
+        observe = self.metrics.hub_stall_seconds.observe
+        while True:
+            before = time.monotonic()
+            gevent.sleep(_STALL_SECONDS)
+            observe(max(0.0, time.monotonic() - before - _STALL_SECONDS))
+
+
+def _log_fault(connection_id: str, fault: BaseException) -> None:
+    _log.error("request_fault", connection=connection_id, fault=repr(fault), exc_info=fault)
+
+
+def run(node: Node, wait_for_signal: Callable[[], None]) -> None:
+    """Start a built node, wait, stop."""
+    node.start()
+    with suppress(KeyboardInterrupt):
+        wait_for_signal()
+    node.stop()
