@@ -1,0 +1,290 @@
+"""One application process of a chaos run: a share of the users, each an SDK client that talks, listens, and comes and goes.
+
+What lives here: what a careful application does with the SDK, and the history it writes in its own transactions. What must not:
+judging, killing. It may be killed at any instruction and is started again on its files; the `history` table in each user's
+profile is its only memory. Files in the run's directory: `application-N.json` in, `progress-N.json` and `history-USER.jsonl` out;
+`calm` (nobody goes offline any more) and `end` are the orchestrator's words to it.
+"""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import json  # noqa: E402
+import math  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+from collections import Counter  # noqa: E402
+from dataclasses import dataclass, field  # noqa: E402
+from pathlib import Path  # noqa: E402
+from random import Random  # noqa: E402
+from typing import Any  # noqa: E402
+
+import gevent  # noqa: E402
+
+from myim_client import (  # noqa: E402
+    Account,
+    Client,
+    MessageArrived,
+    MessageSettled,
+    MyimError,
+    OutcomeKind,
+    ReceiptArrived,
+    Terminal,
+    Transaction,
+)
+from myim_client.errors import LoginNeeded  # noqa: E402
+from myim_client.profile import Profile  # noqa: E402
+from tests.chaos.history import RECEIVED, STORED, Event, Kind, digest_of, encode_events  # noqa: E402
+
+MOST_UNSETTLED = 64
+SMALLEST_BODY, LARGEST_BODY = 8, 4096
+OFFLINE_SHARE = 0.2
+OFFLINE_SECONDS = 3.0
+DAY_US = 24 * 3600 * 1_000_000
+
+_HISTORY = """CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, at INTEGER NOT NULL,
+ user INTEGER NOT NULL, time INTEGER NOT NULL, target INTEGER NOT NULL, digest TEXT NOT NULL, how INTEGER NOT NULL)"""
+_RECORD = "INSERT INTO history (kind, at, user, time, target, digest, how) VALUES (?, ?, ?, ?, ?, ?, ?)"
+# The SDK finds no trace of what it has shown: its seen-set is what keeps resends from being shown twice.
+_FORGET = """CREATE TRIGGER IF NOT EXISTS forget AFTER INSERT ON myim_seen
+ BEGIN DELETE FROM myim_seen WHERE user = new.user AND time = new.time; END"""
+_OUTCOMES = {
+    OutcomeKind.RECEIVED: (Kind.SETTLED, RECEIVED),
+    OutcomeKind.STORED: (Kind.SETTLED, STORED),
+    OutcomeKind.REFUSED: (Kind.REFUSED, 0),
+    OutcomeKind.UNKNOWN: (Kind.UNKNOWN, 0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `application-N.json` says."""
+
+    directory: Path
+    accounts: Path
+    port: int
+    share: int
+    shares: int
+    messages: int
+    rate: float
+    seed: int
+    incarnation: int
+    sabotage: str
+
+
+def message_of(seed: int, sender: int, number: int, users: int) -> tuple[int, bytes]:
+    """The `number`-th message of a sender: the place of its target among the users, and its body; the same at every incarnation."""
+    random = Random(f"{seed} {sender} {number}")
+    target = random.randrange(users - 1)
+    size = round(math.exp(random.uniform(math.log(SMALLEST_BODY), math.log(LARGEST_BODY))))
+    return target + (target >= sender), random.randbytes(size)
+
+
+@dataclass(slots=True)
+class User:
+    """One user of this application; `client` is None while it is offline."""
+
+    settings: Settings
+    place: int  # among all users of the run
+    row: dict[str, Any]
+    everybody: list[int]
+    counts: Counter[str] = field(default_factory=Counter)
+    client: Client | None = None
+    resent: int = 0
+
+    @property
+    def path(self) -> Path:
+        """Its profile."""
+        return self.settings.directory / f"user-{self.place}.db"
+
+    @property
+    def quota(self) -> int:
+        """How many messages it is to send in the whole run."""
+        users = len(self.everybody)
+        return self.settings.messages // users + (self.place < self.settings.messages % users)
+
+    def prepare(self) -> None:
+        """Make the profile at the first start; count what the history holds."""
+        row = self.row
+        profile = Profile.open(self.path, create=True)
+        try:
+            profile.account()
+        except LoginNeeded:
+            public = self._terminal().public_key
+            now_us = time.time_ns() // 1000
+            token, session_key = bytes.fromhex(row["token"]), bytes.fromhex(row["session_key"])
+            profile.log_in(
+                Account("", row["user"], row["name"], row["slot"], public, token, session_key, now_us + DAY_US // 2, now_us + DAY_US, ())
+            )
+        with profile.transaction() as execute:
+            execute(_HISTORY)
+            if self.settings.sabotage == "no_dedupe":
+                execute(_FORGET)
+        for kind, how, count in profile.query("SELECT kind, how, count(*) FROM history GROUP BY kind, how"):
+            self._count(Kind(kind), how, count)
+        profile.close()
+
+    def _terminal(self) -> Terminal:
+        return Terminal(self.settings.directory, bytes.fromhex(self.row["terminal_secret"]), bytes.fromhex(self.row["fingerprint"]))
+
+    def come(self) -> None:
+        """Go online, and stay so whatever happens to the node."""
+        client = Client(self._terminal(), self.path, servers=[("127.0.0.1", self.settings.port)], settled_events=True)
+        client.connect(timeout=0)
+        self.client = client
+
+    def go(self) -> None:
+        """Go offline in order."""
+        client, self.client = self.client, None
+        if client is not None:
+            self.resent += client.resent
+            client.close()
+
+    def send_burst(self, most: int) -> None:
+        """Up to `most` messages in one transaction with their records, within the limit of unsettled ones."""
+        client = self.client
+        if client is None:
+            return
+        start = self.counts[Kind.ATTEMPT]
+        end = min(start + most, self.quota, start + MOST_UNSETTLED - client.unsettled)
+        if end <= start:
+            return
+        messages = [message_of(self.settings.seed, self.place, number, len(self.everybody)) for number in range(start, end)]
+        with client.transaction() as transaction:
+            for place, body in messages:
+                handle = transaction.send(self.everybody[place], body)
+                self._record(transaction, Kind.ATTEMPT, client.user, handle.time, handle.target, digest_of(body))
+        self._count(Kind.ATTEMPT, 0, end - start)
+
+    def listen_once(self) -> None:
+        """Show what waits: events and their records in one transaction, so that only what is committed is confirmed."""
+        client = self.client
+        if client is None:
+            gevent.sleep(0.1)
+            return
+        events = [event for event in client.take(0.5) if isinstance(event, MessageArrived | MessageSettled | ReceiptArrived)]
+        if not events:
+            return
+        noted: list[tuple[Kind, int]] = []
+        with client.transaction() as transaction:
+            for event in events:
+                if isinstance(event, MessageArrived):
+                    if not event.is_copy:
+                        noted.append(self._record(transaction, Kind.SHOWN, event.user, event.time, event.target, digest_of(event.body)))
+                elif isinstance(event, ReceiptArrived):
+                    noted.append(self._record(transaction, Kind.RECEIPT, client.user, event.time, event.target))
+                else:
+                    kind, how = _OUTCOMES[event.outcome.kind]
+                    how = how or event.outcome.code
+                    noted.append(self._record(transaction, kind, client.user, event.time, event.target, how=how))
+            transaction.done(*events)
+        for kind, how in noted:
+            self._count(kind, how, 1)
+
+    def _record(
+        self, transaction: Transaction, kind: Kind, user: int, named: int, target: int, digest: str = "", how: int = 0
+    ) -> tuple[Kind, int]:
+        transaction.execute(_RECORD, (kind, time.monotonic_ns(), user, named, target, digest, how))
+        return kind, how
+
+    def _count(self, kind: Kind, how: int, count: int) -> None:
+        self.counts[kind] += count
+        if kind is Kind.SETTLED:
+            self.counts["received" if how == RECEIVED else "stored"] += count
+
+    def export(self) -> None:
+        """Write the history as JSON lines."""
+        profile = Profile.open(self.path)
+        user = profile.account().user
+        rows = profile.query("SELECT kind, at, user, time, target, digest, how FROM history ORDER BY id")
+        events = (Event(Kind(kind), user, at, who, named, target, digest, how) for kind, at, who, named, target, digest, how in rows)
+        (self.settings.directory / f"history-{user}.jsonl").write_text("".join(encode_events(events)))
+        profile.close()
+
+
+def talk(user: User, random: Random) -> None:
+    """Send the user's messages in bursts of 1 to 64 at its part of the run's rate."""
+    mean_pause = len(user.everybody) / user.settings.rate
+    while user.counts[Kind.ATTEMPT] < user.quota:
+        burst = round(math.exp(random.uniform(0, math.log(MOST_UNSETTLED))))
+        gevent.sleep(random.expovariate(1 / (mean_pause * burst)))
+        try:
+            user.send_burst(burst)
+        except MyimError:
+            gevent.sleep(0.05)  # went offline meanwhile
+
+
+def listen(user: User) -> None:
+    """Take events as they come, for ever."""
+    while True:
+        try:
+            user.listen_once()
+        except MyimError:
+            gevent.sleep(0.05)
+
+
+def wander(users: list[User], calm: Path, random: Random) -> None:
+    """Keep a fifth of the users offline, never the same for long, until the orchestrator asks for calm."""
+    away = [user for user in users if user.client is None]
+    pause = OFFLINE_SECONDS / max(len(away), 1)
+    while not calm.exists():
+        gevent.sleep(pause)
+        present = [user for user in users if user.client is not None]
+        leaver = random.choice(present)
+        leaver.go()
+        away.append(leaver)
+        away.pop(0).come()
+    for user in away:
+        user.come()
+
+
+def tell_progress(settings: Settings, users: list[User]) -> None:
+    """Replace `progress-N.json`."""
+    counts: Counter[str] = sum((user.counts for user in users), Counter())
+    said = {
+        "incarnation": settings.incarnation,
+        "attempted": counts[Kind.ATTEMPT],
+        "settled": counts[Kind.SETTLED],
+        "received": counts["received"],
+        "stored": counts["stored"],
+        "shown": counts[Kind.SHOWN],
+        "receipts": counts[Kind.RECEIPT],
+        "resent": sum(user.resent + (user.client.resent if user.client else 0) for user in users),
+    }
+    path = settings.directory / f"progress-{settings.share}.json"
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(said))
+    os.replace(draft, path)
+
+
+def main() -> None:
+    """Live until `end` appears, then write the histories."""
+    values = json.loads(Path(sys.argv[1]).read_text())
+    settings = Settings(**{**values, "directory": Path(values["directory"]), "accounts": Path(values["accounts"])})
+    rows = [json.loads(line) for line in settings.accounts.read_text().splitlines()]
+    everybody = [row["user"] for row in rows]
+    random = Random()
+    users = [User(settings, place, rows[place], everybody) for place in range(settings.share, len(rows), settings.shares)]
+    for user in users:
+        user.prepare()
+    staying = random.sample(users, len(users) - round(len(users) * OFFLINE_SHARE))
+    for user in staying:
+        user.come()
+    for user in users:
+        gevent.spawn(listen, user)
+        gevent.spawn(talk, user, random)
+    gevent.spawn(wander, users, settings.directory / "calm", random)
+    while not (settings.directory / "end").exists():
+        tell_progress(settings, users)
+        gevent.sleep(0.1)
+    for user in users:
+        user.go()
+    for user in users:
+        user.export()
+    os._exit(0)  # the histories are on disk, and greenlets that wait have nothing more to say
+
+
+if __name__ == "__main__":
+    main()
