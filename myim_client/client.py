@@ -1,0 +1,318 @@
+"""`Client`: what an application holds. Send, iterate events, share a transaction; everything else happens by itself.
+
+Synchronous, and content with the standard library's sockets, threads and locks as they are: under gevent's monkey-patching they are
+greenlets, and nothing here knows. One thread per connected client (`journey`); any thread may call anything here.
+
+The application may keep its own tables in the profile's file (any name that does not begin with `myim_`) and change them in the same
+transaction that marks events as done and puts messages into the outbox: after any crash all of it happened, or nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from myim_client.courier import Courier
+from myim_client.errors import ClientClosed, LoginNeeded, NameUnknown, NotConnected, RequestRefused
+from myim_client.events import Durable, DurableEvent, Event, Handle
+from myim_client.inbox import Inbox
+from myim_client.itinerary import Itinerary
+from myim_client.journey import Journey
+from myim_client.login import ask_servers, log_in_to
+from myim_client.profile import Profile
+from myim_client.terminal import Terminal, fold_name
+from myim_wire.contents import FoundUser, Server, encode_lookup
+from myim_wire.errors import ErrorCode
+from myim_wire.messages import Command
+
+LOOKUP_SECONDS = 10.0
+BATCH_EVENTS = 64
+
+
+class Transaction:
+    """A transaction of the application on the profile's file; made by `Client.transaction`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.events: list[DurableEvent] = []
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """One statement on the application's own tables (no BEGIN, COMMIT or ROLLBACK)."""
+        return self._client.profile.execute(sql, parameters)
+
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> sqlite3.Cursor:
+        """One statement for many rows."""
+        return self._client.profile.execute_many(sql, rows)
+
+    def done(self, *events: Event) -> None:
+        """The application has these events: they are in the seen-set with this transaction, and confirmed after it."""
+        self.events.extend(event for event in events if isinstance(event, Durable))
+
+    def send(self, to: int, body: bytes | str) -> Handle:
+        """Put a QoS 1 message to user id `to` into the outbox with this transaction. Raises as `Client.send`."""
+        content = _as_bytes(body)
+        self._client.courier.check(to, content)
+        return self._client.courier.keep(to, content)
+
+
+class _Waiting:
+    """A send that waits for a commit, its own thread's or another's."""
+
+    __slots__ = ("body", "error", "handle", "to")
+
+    def __init__(self, to: int, body: bytes) -> None:
+        self.to = to
+        self.body = body
+        self.handle: Handle | None = None
+        self.error: Exception | None = None
+
+
+class Client:
+    """One logged-in user on this terminal.
+
+    `profile` is the path a login gave (`LoggedIn.path`). `servers` [(host, port), …] replaces the list that login and centers
+    give. `password` is called, in the client's thread, when only a password login helps; without it `PasswordNeeded` tells.
+    `settled_events`: tell outcomes as durable `MessageSettled` events (else by handles alone).
+    Raises LoginNeeded, ProfileRefused.
+    """
+
+    def __init__(
+        self, terminal: Terminal, profile: str | Path, *, servers: Sequence[tuple[str, int]] | None = None,
+        password: Callable[[], str] | None = None, settled_events: bool = False,
+    ) -> None:  # fmt: skip
+        self.terminal = terminal
+        self.profile = Profile.open(profile)
+        try:
+            account = self.profile.account()
+            if account.terminal_key != terminal.public_key:
+                raise LoginNeeded("the profile was logged in on another terminal or machine")
+            self.profile.purge_seen(_now_us())
+            self.inbox = Inbox()
+            self.courier = Courier(self.profile, self.inbox, settled_events, _now_us, random.random)
+        except BaseException:
+            self.profile.close()
+            raise
+        self._password = password
+        self._waiting: list[_Waiting] = []
+        self._is_closed = False
+        fixed = None if servers is None else [Server(0, "center", host, port, 0, 0, False) for host, port in servers]
+        self._journey = Journey(
+            self.courier, terminal.private_key, Itinerary(fixed if fixed is not None else account.servers), fixed is not None,
+            self._log_in_again if password else None, lambda: ask_servers(terminal, account.login_server),
+        )  # fmt: skip
+        self._is_started = False
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def user(self) -> int:
+        """The own user id."""
+        return self.courier.account.user
+
+    @property
+    def name(self) -> str:
+        """The own name, as the server keeps it."""
+        return self.courier.account.name
+
+    @property
+    def is_online(self) -> bool:
+        """Whether there is a session just now."""
+        return self.courier.is_online
+
+    @property
+    def unsettled(self) -> int:
+        """How many QoS 1 messages are not settled yet, sent or not."""
+        return len(self.courier.sending)
+
+    @property
+    def resent(self) -> int:
+        """How many times a message was sent again since this client was made."""
+        return self.courier.sending.resent
+
+    @property
+    def repeats(self) -> int:
+        """How many arrivals were repeats, confirmed but not shown."""
+        return self.courier.repeats
+
+    def connect(self, timeout: float | None = 30.0) -> None:
+        """Begin to be connected, and wait at most `timeout` seconds (None: for ever, 0: not at all) for the first session.
+
+        Raises NotConnected when there is none in time (it goes on trying), ClientClosed when there never will be.
+        """
+        self._check_open()
+        if not self._is_started:
+            self._is_started = True
+            self._journey.start()
+        if timeout != 0:
+            online = self._journey.wait_online(timeout)
+            if self._journey.is_over:
+                raise ClientClosed(self._journey.last_failure)
+            if not online:
+                raise NotConnected(self._journey.last_failure)
+
+    def close(self) -> None:
+        """Send what is due, say GOODBYE, keep everything, let go of the file. A second call does nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._is_started:
+            self._journey.stop()
+        self.inbox.close()
+        self.profile.close()
+
+    def send(self, to: int | str, body: bytes | str, qos: int = 1) -> Handle:
+        """Send `body` (≤ 32,768 bytes, or text) to a user id or name. Returns once it is kept, flushed, in the outbox.
+
+        QoS 0 is not kept: it is written if there is a session, else dropped; its outcome is UNKNOWN at once.
+        Raises ValueError, BodyTooLarge, OutboxFull, NameUnknown, NotConnected (a name not known yet), ProfileRefused, ClientClosed.
+        """
+        self._check_open()
+        content = _as_bytes(body)
+        target = self.user_id(to) if isinstance(to, str) else to
+        self.courier.check(target, content)
+        if qos == 0:
+            handle = self.courier.send_unkept(target, content)
+            self._journey.flush()
+            return handle
+        return self._keep([_Waiting(target, content)])[0]
+
+    def send_many(self, messages: Iterable[tuple[int | str, bytes | str]]) -> list[Handle]:
+        """Send many QoS 1 messages with one flush of the file; as `send`, all or none."""
+        self._check_open()
+        waiting = [_Waiting(self.user_id(to) if isinstance(to, str) else to, _as_bytes(body)) for to, body in messages]
+        for item in waiting:
+            self.courier.check(item.to, item.body)
+        return self._keep(waiting)
+
+    def _keep(self, mine: list[_Waiting]) -> list[Handle]:
+        """Commit `mine`, together with what other threads want to send at the same time: one flush serves all who wait."""
+        if not mine:
+            return []
+        self._waiting.extend(mine)
+        time.sleep(0)  # lets others that are ready to send come along; under gevent nobody could otherwise
+        with self.profile.lock:
+            if mine[-1].handle is None and mine[-1].error is None:
+                batch, self._waiting = self._waiting, []
+                self._commit(batch)
+        self._journey.flush()
+        for item in mine:
+            if item.error is not None:
+                raise item.error
+        return [item.handle for item in mine if item.handle is not None]
+
+    def _commit(self, batch: list[_Waiting]) -> None:
+        try:
+            with self.profile.transaction():
+                handles = [self.courier.keep(item.to, item.body) for item in batch]
+        except Exception as error:
+            for item in batch:
+                item.error = error
+            return
+        for item, handle in zip(batch, handles, strict=True):
+            item.handle = handle
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """A transaction on the profile's file, flushed at the end of the block; receipts and messages go out only after that.
+
+        If the block raises, nothing of it happened, and the events it was done with are handed out again, before all others.
+        Keep it short: nothing is received meanwhile. Raises ProfileRefused when the file cannot keep it.
+        """
+        self._check_open()
+        transaction = Transaction(self)
+        try:
+            with self.profile.transaction():
+                yield transaction
+                self.courier.show(transaction.events)
+        except BaseException:
+            self.inbox.put_back(event for event in transaction.events if not event.is_done)
+            raise
+        self._journey.flush()
+
+    def take(self, timeout: float | None = None, limit: int = BATCH_EVENTS) -> list[Event]:
+        """Up to `limit` events that wait, [] after `timeout` seconds without any (None: wait for one, or for the end).
+
+        They belong to the caller now: `Transaction.done` them, several at a time, or `done()` each.
+        """
+        events = self.inbox.take(timeout, limit)
+        for event in events:
+            if isinstance(event, Durable):
+                event.confirm = self._done
+        return events
+
+    def events(self, timeout: float | None = None) -> Iterator[Event]:
+        """Iterate events until none came for `timeout` seconds (None: until the client is closed).
+
+        Asking for the next event says that the application is done with the one before; this is kept once per batch of waiting
+        events. Leave the loop early and the last event comes again, unless `done()` was called. Exactly once through crashes needs
+        `take` and `transaction`, because only then the showing itself is part of the commit.
+        """
+        while events := self.take(timeout):
+            shown = 0
+            try:
+                for event in events:
+                    yield event
+                    shown += 1
+            finally:
+                self.inbox.put_back(event for event in events[shown:] if not (isinstance(event, Durable) and event.is_done))
+                if any(isinstance(event, Durable) and not event.is_done for event in events[:shown]):
+                    with self.transaction() as transaction:
+                        transaction.done(*events[:shown])
+
+    def user_id(self, name: str) -> int:
+        """The id of a user's name, from the file or by asking the center. Raises NameUnknown, NotConnected, RequestRefused."""
+        folded = fold_name(name)
+        for user, known in list(self.courier.names.items()):
+            if fold_name(known) == folded:
+                return user
+        question = self.courier.ask(Command.LOOKUP, encode_lookup(name))
+        self._journey.flush()
+        try:
+            found = FoundUser.decode(question.wait(LOOKUP_SECONDS))
+        except RequestRefused as error:
+            if error.code == ErrorCode.NOT_ALLOWED:
+                raise NameUnknown(f"there is no user {name!r}") from None
+            raise
+        with self.profile.lock:
+            self.courier.names[found.user] = found.name
+            self.profile.keep_name(found.user, found.name)
+        return found.user
+
+    def names(self) -> dict[int, str]:
+        """The names known here, by user id."""
+        with self.profile.lock:
+            return dict(self.courier.names)
+
+    def _done(self, event: DurableEvent) -> None:
+        with self.transaction() as transaction:
+            transaction.done(event)
+
+    def _log_in_again(self) -> None:
+        assert self._password is not None
+        account = self.courier.account
+        log_in_to(self.profile, self.terminal, account.login_server, "login", account.name, self._password())
+        with self.profile.lock:
+            self.courier.load()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ClientClosed("the client is closed")
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _as_bytes(body: bytes | str) -> bytes:
+    return body.encode() if isinstance(body, str) else bytes(body)
+

@@ -1,0 +1,421 @@
+"""What a message from the center means, and which messages go to it next: one client's duties of [P-8], without a socket or a thread.
+
+The courier joins the pure `sending`, the `inbox` and the `profile`. It takes decoded messages and gives encoded ones; who reads,
+seals and writes is `link` and `journey`. Everything here runs under the profile's lock. Clocks and chance are handed in.
+
+Order of durability: a message is in the file before it is sent; a name is in the seen-set, flushed together with the application's
+own data, before it is confirmed. What a crash may undo without harm (a settling, a cached name) waits for the next commit.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from myim_client.errors import BodyTooLarge, NotConnected, OutboxFull
+from myim_client.events import (
+    RECEIVED,
+    STORED,
+    UNKNOWN,
+    Connected,
+    DurableEvent,
+    Event,
+    Handle,
+    MessageArrived,
+    MessageSettled,
+    OfflineDone,
+    Outcome,
+    OutcomeKind,
+    PasswordNeeded,
+    ReceiptArrived,
+)  # fmt: skip
+from myim_client.inbox import Inbox, Name
+from myim_client.profile import AWAITING_RECEIPT, UNSETTLED, Profile, to_signed, to_unsigned
+from myim_client.questions import Answer, Question, Questions
+from myim_client.receipts import Receipts
+from myim_client.sending import Outgoing, Sending
+from myim_wire.bodies import (
+    CONFIRMED_MESSAGES,
+    MAX_PAIRS,
+    REACHED,
+    decode_count,
+    decode_error,
+    decode_pairs,
+    decode_settling,
+    encode_pairs,
+    split_trailer,
+)  # fmt: skip
+from myim_wire.bodies import RECEIVED as SETTLED_AS_RECEIVED
+from myim_wire.contents import RenewedToken, Server, decode_servers
+from myim_wire.messages import ERROR, FIRST, MAX_BODY_BYTES, PING_ANSWER, PING_ASK, QOS1, REPLY, Command, Message, encode_message, slot_of
+
+PING_AFTER_SECONDS = 40.0
+DEAD_AFTER_SECONDS = 15.0
+RENEWAL_RETRY_SECONDS = 3600.0
+HOUSEKEEPING_SECONDS = 60.0
+KEEP_LATER_SECONDS = 2.0
+MAX_UNSETTLED = 100_000
+MAX_UNSETTLED_BYTES = 256 << 20
+MAX_IDLE_EVENTS = 10_000
+
+_INSERT_OUTGOING = f"INSERT INTO myim_outbox VALUES (?, ?, ?, ?, {UNSETTLED})"
+_AWAIT_RECEIPT = f"UPDATE myim_outbox SET state = {AWAITING_RECEIPT} WHERE time = ?"
+_DELETE_OUTGOING = "DELETE FROM myim_outbox WHERE time = ?"
+_INSERT_SEEN = "INSERT OR IGNORE INTO myim_seen VALUES (?, ?, ?)"
+
+
+class SessionEnded(Exception):
+    """The session is over: the center said GOODBYE with `code` [P-9], or (code 0) it has to be given up."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+class Courier:
+    """One client's messages, both ways, over any number of sessions."""
+
+    def __init__(
+        self, profile: Profile, inbox: Inbox, has_settled_events: bool, now_us: Callable[[], int], chance: Callable[[], float]
+    ) -> None:
+        self.profile = profile
+        self.inbox = inbox
+        self.sending = Sending()
+        self.repeats = 0
+        self.ignored = 0
+        self.is_online = False
+        self._has_settled_events = has_settled_events
+        self._now_us = now_us
+        self._chance = chance
+        self._handles: dict[int, Handle] = {}
+        self._receipts = Receipts()
+        self._confirmed: list[Name] = []
+        self._control: list[bytes] = []
+        self._questions = Questions()
+        self._arrived: list[Event] = []
+        self._heard_at = self._housekept_at = self._kept_later_at = 0.0
+        self._is_pinged = False
+        self._ask_renewal_at = 0.0
+        self.names = profile.names()
+        self.account = profile.account()
+        self.load()
+
+    def load(self) -> None:
+        """Take up account and outbox from the file (at start, and after a password login)."""
+        account = self.account = self.profile.account()
+        foreign: list[int] = []
+        for time, target, body, enqueued, state in self.profile.query(
+            "SELECT time, target, body, enqueued, state FROM myim_outbox ORDER BY time"
+        ):
+            if state == AWAITING_RECEIPT:
+                self._receipts.expect(time, to_unsigned(target))
+            elif self.sending.get(time) is None:
+                self.sending.add(Outgoing(time, to_unsigned(target), body, enqueued, was_sent=True))
+                if slot_of(time) != account.slot:
+                    foreign.append(time)
+        for time in foreign:
+            # a name carries its slot for life, and no center takes a foreign one [P-3.6]
+            self._settle(self.sending.settled(time), UNKNOWN)
+        self._deliver()
+
+    # the application's side; all within a transaction of the profile
+
+    def check(self, target: int, body: bytes) -> None:
+        """Raise ValueError (no such target can be), BodyTooLarge or OutboxFull for what cannot be sent."""
+        if not 0 < target < 1 << 64 or target == self.account.user:
+            raise ValueError(f"{target} is not another user's id")
+        if len(body) > MAX_BODY_BYTES:
+            raise BodyTooLarge(f"a body of {len(body)} bytes; at most {MAX_BODY_BYTES} fit")
+        if len(self.sending) >= MAX_UNSETTLED or self.sending.bytes_unsettled + len(body) > MAX_UNSETTLED_BYTES:
+            raise OutboxFull(f"{len(self.sending)} messages are unsettled")
+
+    def keep(self, target: int, body: bytes) -> Handle:
+        """Put a QoS 1 message into the file; it is sent once the present transaction is flushed."""
+        now_us = self._now_us()
+        time = self.profile.next_time(now_us, self.account.slot)
+        self.profile.execute(_INSERT_OUTGOING, (time, to_signed(target), body, now_us))
+        handle = Handle(target, time)
+        self.profile.after_commit(functools.partial(self._take_up, Outgoing(time, target, body, now_us), handle))
+        return handle
+
+    def _take_up(self, item: Outgoing, handle: Handle) -> None:
+        self._handles[item.time] = handle
+        self.sending.add(item)
+
+    def send_unkept(self, target: int, body: bytes) -> Handle:
+        """Send a QoS 0 message if there is a session, else drop it; nobody ever says what became of it."""
+        with self.profile.lock:
+            time = self.profile.next_time(self._now_us(), self.account.slot)
+            if self.is_online:
+                self._control.append(encode_message(Command.USER_MESSAGE, 0, self.account.user, target, time, body))
+        return Handle(target, time, UNKNOWN)
+
+    def show(self, events: Iterable[DurableEvent]) -> None:
+        """Put what the application has done into the file; it is confirmed once the present transaction is flushed."""
+        seen: list[tuple[int, ...]] = []
+        awaiting: list[tuple[int, ...]] = []
+        finished: list[tuple[int, ...]] = []
+        shown: list[DurableEvent] = []
+        now_us = self._now_us()
+        for event in events:
+            if event.is_done:
+                continue
+            shown.append(event)
+            if isinstance(event, MessageArrived):
+                seen.append((to_signed(event.user), to_signed(event.time), now_us))
+            elif isinstance(event, MessageSettled) and event.outcome.kind is OutcomeKind.STORED:
+                awaiting.append((event.time,))
+            else:
+                finished.append((event.time,))
+        for sql, rows in ((_INSERT_SEEN, seen), (_AWAIT_RECEIPT, awaiting), (_DELETE_OUTGOING, finished)):
+            if rows:
+                self.profile.execute_many(sql, rows)
+        self.profile.after_commit(functools.partial(self._confirm, shown))
+
+    def _confirm(self, events: list[DurableEvent]) -> None:
+        for event in events:
+            event.is_done = True
+            if isinstance(event, MessageArrived):
+                self.inbox.in_hand.pop((event.user, event.time), None)
+                if event.qos and self.is_online:
+                    self._confirmed.append((event.user, event.time))
+            elif isinstance(event, ReceiptArrived):
+                self._receipts.shown(event)
+
+    # the session's side
+
+    def begin(self, server: str, now: float) -> None:
+        """A session is open: fetch what is stored, then everything unsettled again [P-7.5], [P-8.2]."""
+        with self.profile.lock:
+            self.sending.restart()
+            self._control.clear()
+            self._confirmed.clear()
+            self._receipts.restart()
+            self._heard_at = now
+            self._is_pinged = False
+            self.is_online = True
+            self._ask(Command.OFFLINE_FETCH, b"", self._fetched)
+            self._ask(Command.SERVERS, b"", self._listed)
+            self._note(Connected(server))
+
+    def end(self, reason: str) -> None:
+        """The session is over: requests fail, messages wait for the next one."""
+        with self.profile.lock:
+            self.is_online = False
+            self._questions.drop(reason)
+            self._deliver()
+
+    def ask(self, command: Command, content: bytes) -> Question:
+        """Ask the center; the caller waits for it. Raises NotConnected."""
+        with self.profile.lock:
+            if not self.is_online:
+                raise NotConnected("there is no session just now")
+            question = Question()
+            self._ask(command, content, question.answer)
+            return question
+
+    def due(self, now: float) -> list[bytes]:
+        """The messages to write now, encoded, in their order."""
+        with self.profile.lock:
+            if not self.is_online:
+                return []
+            out, self._control = self._control, []
+            user = self.account.user
+            for notice in self._receipts.answerable():
+                out.append(encode_message(Command.RECEIPT, QOS1 | REPLY, 0, user, notice))
+            if self._confirmed:
+                names, self._confirmed = self._confirmed, []
+                for start in range(0, len(names), MAX_PAIRS):
+                    pairs = encode_pairs(CONFIRMED_MESSAGES, names[start : start + MAX_PAIRS])
+                    out.append(encode_message(Command.RECEIPT, 0, user, 0, 0, pairs))
+            for item, is_first in self.sending.take(now):
+                flags = QOS1 | FIRST if is_first else QOS1
+                out.append(encode_message(Command.USER_MESSAGE, flags, user, item.target, item.time, item.body))
+            return out
+
+    def receive(self, messages: Iterable[Message], now: float) -> None:
+        """Act on what came in one turn. Raises SessionEnded, and RemoteProtocolError for contents no center may send."""
+        with self.profile.lock:
+            self._heard_at = now
+            self._is_pinged = False
+            try:
+                for message in messages:
+                    if message.command == Command.USER_MESSAGE:
+                        if message.flags & REPLY:
+                            self._answered(message, now)
+                        else:
+                            self._arrive(message)
+                    else:
+                        self._receive_other(message)
+            finally:
+                self._deliver()
+
+    def tick(self, now: float) -> None:
+        """Do what is due by time alone. Raises SessionEnded when the center is silent or owes an answer for too long [P-8.6]."""
+        with self.profile.lock:
+            if self.sending.is_overdue(now):
+                raise SessionEnded(0, "a message was not answered in time")
+            silent = now - self._heard_at
+            if silent >= PING_AFTER_SECONDS + DEAD_AFTER_SECONDS:
+                raise SessionEnded(0, "the center is silent")
+            if silent >= PING_AFTER_SECONDS and not self._is_pinged:
+                self._is_pinged = True
+                self._control.append(PING_ASK)
+            self._renew(now)
+            self.keep_house(now)
+
+    def keep_house(self, now: float) -> None:
+        """Report what is unsettled for too long, and commit what was put off for long; online or not."""
+        with self.profile.lock:
+            if now - self._kept_later_at >= KEEP_LATER_SECONDS:
+                self._kept_later_at = now
+                self.profile.keep_later()
+            if now - self._housekept_at >= HOUSEKEEPING_SECONDS:
+                self._housekept_at = now
+                for item in self.sending.expired(self._now_us()):
+                    self._settle(item, UNKNOWN)
+                self._deliver()
+
+    def deadline(self, now: float) -> float:
+        """When (monotonic seconds) `tick` or `due` may have something to do without anything having come."""
+        with self.profile.lock:
+            times = [self._heard_at + PING_AFTER_SECONDS + (DEAD_AFTER_SECONDS if self._is_pinged else 0), now + KEEP_LATER_SECONDS]
+            sending = self.sending.deadline(now)
+            return min(times if sending is None else [*times, sending])
+
+    def take_servers(self, servers: tuple[Server, ...]) -> None:
+        """A new server list; an empty one is ignored."""
+        with self.profile.lock:
+            if servers and servers != self.account.servers:
+                self.account = replace(self.account, servers=servers)
+                self.profile.keep_servers(servers)
+
+    def note(self, event: Event) -> None:
+        """Tell the application something that is not durable."""
+        with self.profile.lock:
+            self._note(event)
+            self._deliver()
+
+    # one kind of message each
+
+    def _receive_other(self, message: Message) -> None:
+        command, flags = message.command, message.flags
+        if command == Command.PING:
+            if flags & QOS1:
+                self._control.append(PING_ANSWER)
+        elif command == Command.GOODBYE:
+            if flags & ERROR:
+                error = decode_error(message.content)
+                raise SessionEnded(error.code, error.text)
+            raise SessionEnded(0, "the session was closed")
+        elif flags & REPLY:
+            self.ignored += not self._questions.replied(message)
+        elif command == Command.RECEIPT:
+            self._reach(message)
+        elif command == Command.SERVERS:
+            self._listed(message.content, None)
+        else:
+            self.ignored += 1
+
+    def _answered(self, message: Message, now: float) -> None:
+        if message.flags & ERROR:
+            error = decode_error(message.content)
+            item = self.sending.refused(message.time, error.code, error.retry_ms or 0, now, self._chance())
+            self._settle(item, Outcome(OutcomeKind.REFUSED, error.code, error.text))
+        else:
+            outcome = RECEIVED if decode_settling(message.content) == SETTLED_AS_RECEIVED else STORED
+            self._settle(self.sending.settled(message.time), outcome)
+
+    def _settle(self, item: Outgoing | None, outcome: Outcome) -> None:
+        if item is None:
+            return
+        time = item.time
+        handle = self._handles.pop(time, None)
+        if handle is not None:
+            handle.settle(outcome)
+        if outcome.kind is OutcomeKind.STORED:
+            self._receipts.expect(time, item.target)
+        if self._has_settled_events:
+            self._arrived.append(MessageSettled(item.target, time, outcome))
+        else:
+            self.profile.later(_AWAIT_RECEIPT if outcome.kind is OutcomeKind.STORED else _DELETE_OUTGOING, (time,))
+
+    def _arrive(self, message: Message) -> None:
+        user, time = message.user, message.time
+        qos = message.flags & QOS1
+        name = (user, time)
+        known = self.inbox.in_hand.get(name)
+        if known is not None:
+            known.qos |= qos  # a copy may come before the promise
+            self.repeats += 1
+        elif self.profile.is_seen(user, time):
+            self.repeats += 1
+            if qos:
+                self._confirmed.append(name)
+        else:
+            body, entered, message_id, _ = split_trailer(message.content)
+            is_copy = user == self.account.user
+            event = MessageArrived(user, message.target, self.names.get(user, ""), body, time, entered, message_id, qos, is_copy)
+            self.inbox.in_hand[name] = event
+            self._arrived.append(event)
+
+    def _reach(self, message: Message) -> None:
+        """A receipt for messages settled as stored [P-7.3]; confirmed when all of it has been shown."""
+        kind, pairs = decode_pairs(message.content)
+        if kind != REACHED:
+            self.ignored += 1
+            return
+        events, others = self._receipts.arrived(message.time, pairs)
+        self._arrived.extend(events)
+        for target, time in others:
+            item = self.sending.get(time)
+            if item is not None and item.target == target:
+                # settled, but the answer was lost with its session
+                self._settle(self.sending.settled(time), RECEIVED)
+
+    def _ask(self, command: Command, content: bytes, answer: Answer) -> None:
+        time = self.profile.next_time(self._now_us(), self.account.slot)
+        self._questions.ask(time, answer)
+        self._control.append(encode_message(command, QOS1, self.account.user, 0, time, content))
+
+    def _fetched(self, content: bytes, error: Exception | None) -> None:
+        if isinstance(error, NotConnected):
+            return
+        if error is not None:
+            raise SessionEnded(0, f"the center does not hand over what it stored: {error}")
+        self._arrived.append(OfflineDone(decode_count(content)))
+
+    def _listed(self, content: bytes, error: Exception | None) -> None:
+        if error is None:
+            self.take_servers(tuple(decode_servers(content)))
+
+    def _renew(self, now: float) -> None:
+        if self._now_us() >= self.account.renew_at and now >= self._ask_renewal_at:
+            self._ask_renewal_at = now + RENEWAL_RETRY_SECONDS
+            self._ask(Command.TOKEN, b"", self._renewed)
+
+    def _renewed(self, content: bytes, error: Exception | None) -> None:
+        if isinstance(error, NotConnected):
+            self._ask_renewal_at = 0.0
+            return
+        if error is not None:
+            self._note(PasswordNeeded(f"the token was not renewed: {error}"))
+            return
+        token = RenewedToken.decode(content)
+        now_us = self._now_us()
+        life = token.expires - token.issued
+        self.account = renewed = replace(
+            self.account, token=token.token, session_key=token.session_key, renew_at=now_us + life // 2, expires_at=now_us + life
+        )
+        self.profile.keep_token(renewed)
+
+    def _note(self, event: Event) -> None:
+        if len(self.inbox) < MAX_IDLE_EVENTS:
+            self._arrived.append(event)
+
+    def _deliver(self) -> None:
+        if self._arrived:
+            arrived, self._arrived = self._arrived, []
+            self.inbox.put(arrived)

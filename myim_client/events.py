@@ -1,0 +1,169 @@
+"""What the SDK tells the application: events, outcomes, and the handle of one sent message. Values only; nothing here acts.
+
+Three kinds of event are *durable*: `MessageArrived`, `ReceiptArrived`, `MessageSettled`. They count as shown only when the
+application says so (`Transaction.done`, `event.done()`, or by asking the iterator for the next), and come again after a crash.
+The others only inform.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from myim_client.errors import NotSettled
+
+
+class OutcomeKind(enum.Enum):
+    """What became of a sent message [P-8.1], [P-8.2]."""
+
+    RECEIVED = "received"
+    STORED = "stored"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a sent message; `code` [P-9] and `text` say why it was refused (0 and "" otherwise)."""
+
+    kind: OutcomeKind
+    code: int = 0
+    text: str = ""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the message reached the target's application or is stored for it."""
+        return self.kind is OutcomeKind.RECEIVED or self.kind is OutcomeKind.STORED
+
+
+RECEIVED = Outcome(OutcomeKind.RECEIVED)
+STORED = Outcome(OutcomeKind.STORED)
+UNKNOWN = Outcome(OutcomeKind.UNKNOWN)
+
+
+class Handle:
+    """One sent message: `target` user id, `time` its name [P-3.6] (microseconds, slot in the low 6 bits)."""
+
+    __slots__ = ("_event", "_outcome", "target", "time")
+
+    def __init__(self, target: int, time: int, outcome: Outcome | None = None) -> None:
+        self.target = target
+        self.time = time
+        self._outcome = outcome
+        self._event: threading.Event | None = None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The outcome, None while unsettled."""
+        return self._outcome
+
+    def wait(self, timeout: float | None = None) -> Outcome:
+        """The outcome, after at most `timeout` seconds (None: for ever). Raises NotSettled."""
+        if self._outcome is None:
+            # made only when somebody waits: most senders never do, and an Event costs more than the message
+            event = self._event = self._event or threading.Event()
+            if self._outcome is None and not event.wait(timeout):
+                raise NotSettled(f"not settled after {timeout} s")
+        assert self._outcome is not None
+        return self._outcome
+
+    def settle(self, outcome: Outcome) -> None:
+        """Called by the client when the outcome is known."""
+        self._outcome = outcome
+        if self._event is not None:
+            self._event.set()
+
+
+@dataclass(slots=True, eq=False)
+class Durable:
+    """An event that comes again until the application is done with it."""
+
+    confirm: Callable[[Any], None] | None = field(default=None, repr=False, kw_only=True)
+    is_done: bool = field(default=False, kw_only=True)
+
+    def done(self) -> None:
+        """The application has it: keep that in the file (flushed), then confirm it to the center. A second call does nothing."""
+        if self.confirm is not None and not self.is_done:
+            self.confirm(self)
+
+
+@dataclass(slots=True, eq=False)
+class MessageArrived(Durable):
+    """A message from `user` to `target` (the own id, unless it is a copy of what the user sent from another terminal).
+
+    `name` the sender's name if known, "" otherwise; `body` bytes; `time` the sender's name for it, in microseconds since 1970;
+    `entered`, `message_id` where it entered the service and its id there; `qos` 0 or 1; `is_copy` [P-7.4].
+    """
+
+    user: int
+    target: int
+    name: str
+    body: bytes
+    time: int
+    entered: int
+    message_id: int
+    qos: int
+    is_copy: bool
+
+    @property
+    def text(self) -> str:
+        """The body as text; bytes that are not UTF-8 become U+FFFD."""
+        return self.body.decode("utf-8", "replace")
+
+
+@dataclass(slots=True, eq=False)
+class ReceiptArrived(Durable):
+    """The message (`target`, `time`), settled as stored before, has reached its target's application [P-8.7]."""
+
+    target: int
+    time: int
+    notices: list[int] = field(default_factory=list, repr=False)
+
+
+@dataclass(slots=True, eq=False)
+class MessageSettled(Durable):
+    """The message (`target`, `time`) of this terminal came to its `outcome`; only with `Client(settled_events=True)`."""
+
+    target: int
+    time: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A session began at `server` (HOST:PORT)."""
+
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The session, or the attempt at one, ended; `code` [P-9] or 0, `reason` for people.
+
+    `is_final`: the client does not connect again (replaced by a newer session, or closed).
+    """
+
+    reason: str
+    code: int = 0
+    is_final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordNeeded:
+    """The token expired, was revoked, or cannot be renewed; `reason` for people. The client goes on with what it has."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineDone:
+    """All that was stored at the time of connecting was handed over before this event; `count` messages [P-7.5]."""
+
+    count: int
+
+
+DurableEvent = MessageArrived | ReceiptArrived | MessageSettled
+Event = DurableEvent | Connected | Disconnected | PasswordNeeded | OfflineDone

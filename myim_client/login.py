@@ -1,0 +1,190 @@
+"""The login connection as the terminal walks it [P-4]: register, log in, ask for servers. What it gives goes into the profile.
+
+The handshake itself is `myim_wire.login_handshake`; here are the socket, the pin, the deadline and the words for people. The
+password is never kept.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from myim_client.errors import IdentityChanged, LoginRefused, ServerUnreachable
+from myim_client.profile import Account, Profile
+from myim_client.terminal import Terminal
+from myim_wire.contents import Grant, LastLogin, Operation, Server
+from myim_wire.errors import ErrorCode, IdentityChangedError, LocalProtocolError, ProtocolError
+from myim_wire.login_flights import Granted, IdentityShown, LoginClientEvent, Refused, ServerKeyCertified, ServersListed
+from myim_wire.login_handshake import LoginClient
+from myim_wire.transport import Transport
+
+DEFAULT_PORT = 7400
+CONNECT_SECONDS = 5.0
+DECISION_SECONDS = 30.0
+
+_WORDS: dict[int, str] = {
+    ErrorCode.BUSY: "the login center is busy; try again",
+    ErrorCode.LOGIN_FAILED: "wrong name or password, or the account is locked",
+    ErrorCode.THROTTLED: "too many failures from this address; try again later",
+    ErrorCode.REGISTRATION_CLOSED: "registration is closed here",
+    ErrorCode.NAME_INVALID: "a name has 1 to 32 letters and digits of one script, and . _ - between them",
+    ErrorCode.NAME_TAKEN: "the name is taken",
+    ErrorCode.PASSWORD_REFUSED: "the password is too short (8 characters), too common, or contains the name",
+    ErrorCode.NO_FREE_SLOT: "the user has 64 terminals that were active within 40 days",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """What a login gave: the account, now in the profile at `path`, and what the user should know about the login before.
+
+    `is_new_terminal`, `is_new_network`: the first login of this user from here; a warning unless it is expected.
+    """
+
+    account: Account
+    path: Path
+    last_login: LastLogin | None
+    is_new_terminal: bool
+    is_new_network: bool
+
+
+def split_address(server: str) -> tuple[str, int]:
+    """(host, port) of "HOST:PORT", "HOST" or "[V6]:PORT"; ValueError if it is none of these."""
+    host, colon, port = server.rpartition(":")
+    if not colon or (server.startswith("[") and server.endswith("]")) or (":" in host and not host.startswith("[")):
+        host, port = server, str(DEFAULT_PORT)
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"{server!r} is not HOST:PORT")
+    return host, int(port)
+
+
+def register(
+    terminal: Terminal, server: str, name: str, password: str, *, path: str | Path | None = None, identity: bytes | None = None
+) -> LoggedIn:
+    """Make the account `name` at the login center `server` (HOST:PORT) and log in; the rest as `login`."""
+    return _log_in(terminal, server, "register", name, password, path, identity)
+
+
+def login(
+    terminal: Terminal, server: str, name: str, password: str, *, path: str | Path | None = None, identity: bytes | None = None
+) -> LoggedIn:
+    """Log in with the password and keep account and token in the profile (default `terminal.profile_path(server, name)`).
+
+    `identity` (32 bytes) is the login center's, if it is known beforehand; else the pinned one, else the one shown is trusted and
+    pinned. Raises LoginRefused, IdentityChanged, ServerUnreachable, ProfileRefused, ValueError (server).
+    """
+    return _log_in(terminal, server, "login", name, password, path, identity)
+
+
+def ask_servers(terminal: Terminal, server: str) -> tuple[Server, ...]:
+    """The server list of the login center, best first, without logging in [P-4.10]. Raises as `login`."""
+    walk = _Walk(terminal, server, terminal.pin(server))
+    try:
+        walk.greet()
+        event = walk.step(walk.client.ask_servers())
+    finally:
+        walk.close()
+    if not isinstance(event, ServersListed):
+        raise ServerUnreachable(server, "it answered with something else")
+    return event.servers
+
+
+def _log_in(
+    terminal: Terminal, server: str, op: Operation, name: str, password: str, path: str | Path | None, identity: bytes | None
+) -> LoggedIn:
+    path = Path(path) if path is not None else terminal.profile_path(server, name)
+    # opened first: a profile in use, or a full disk, must not cost a login (a login ends the sessions of the one before)
+    is_new = not path.exists()
+    profile = Profile.open(path, create=True)
+    try:
+        logged_in = log_in_to(profile, terminal, server, op, name, password, identity)
+    except BaseException:
+        profile.close()
+        if is_new:
+            path.unlink(missing_ok=True)
+        raise
+    profile.close()
+    return logged_in
+
+
+def log_in_to(
+    profile: Profile, terminal: Terminal, server: str, op: Operation, name: str, password: str, identity: bytes | None = None
+) -> LoggedIn:
+    """As `login`, into an open profile."""
+    pinned = identity or terminal.pin(server)
+    walk = _Walk(terminal, server, pinned)
+    try:
+        shown = walk.greet()
+        grant = walk.present(op, name, password)
+    finally:
+        walk.close()
+    if terminal.pin(server) != shown:
+        terminal.keep_pin(server, shown)
+    now_us = time.time_ns() // 1000
+    life = max(0, grant.expires - grant.issued)
+    account = Account(
+        login_server=server, user=grant.user, name=grant.name, slot=grant.slot, terminal_key=terminal.public_key, token=grant.token,
+        session_key=grant.session_key, renew_at=now_us + life // 2, expires_at=now_us + life, servers=grant.servers,
+    )  # fmt: skip
+    profile.log_in(account)
+    return LoggedIn(account, profile.path, grant.last_login, grant.new_terminal, grant.new_network)
+
+
+class _Walk:
+    """One login connection, flight by flight."""
+
+    def __init__(self, terminal: Terminal, server: str, pinned: bytes | None) -> None:
+        self._server = server
+        self._pinned = pinned
+        self._deadline = time.monotonic() + CONNECT_SECONDS
+        host, port = split_address(server)
+        self.client = LoginClient(os.urandom(32), os.urandom(32), terminal.fingerprint, terminal.secret, pinned)
+        try:
+            self._transport = Transport.connect(host, port, CONNECT_SECONDS)
+        except (OSError, UnicodeError) as error:
+            raise ServerUnreachable(server, getattr(error, "strerror", None) or str(error)) from None
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def greet(self) -> bytes:
+        """Flights 1 and 2: the identity the center proved."""
+        event = self.step(self.client.hello())
+        assert isinstance(event, IdentityShown)
+        return event.identity
+
+    def present(self, op: Operation, name: str, password: str) -> Grant:
+        """Flights 3 to 6."""
+        event = self.step(self.client.present_terminal())
+        assert isinstance(event, ServerKeyCertified)
+        # hashing waits in a queue at the center; the handshake's own deadline does not count that
+        self._deadline = time.monotonic() + DECISION_SECONDS
+        try:
+            frame = self.client.credentials(op, name, password, platform.node()[:64])
+        except (LocalProtocolError, UnicodeEncodeError):
+            raise LoginRefused(ErrorCode.LOGIN_FAILED, "no name or password can be so long, or made of such characters") from None
+        event = self.step(frame)
+        if isinstance(event, Refused):
+            raise LoginRefused(event.code, _WORDS.get(event.code) or f"refused with code {event.code}", event.retry_ms)
+        assert isinstance(event, Granted)
+        return event.grant
+
+    def step(self, frame: bytes) -> LoginClientEvent:
+        """Send a flight and take the answer."""
+        try:
+            self._transport.write(frame, self._deadline)
+            return self.client.receive(self._transport.read_frame(self._deadline))[0]
+        except IdentityChangedError as error:
+            raise IdentityChanged(self._server, self._pinned or b"", error.identity) from None
+        except ProtocolError as error:
+            if error.code == ErrorCode.BUSY:
+                raise LoginRefused(error.code, _WORDS[ErrorCode.BUSY]) from None
+            raise ServerUnreachable(self._server, str(error)) from None
+        except TimeoutError:
+            raise ServerUnreachable(self._server, "no answer in time") from None
+        except (OSError, EOFError) as error:
+            raise ServerUnreachable(self._server, getattr(error, "strerror", None) or str(error)) from None
