@@ -30,7 +30,7 @@ system_packages() {
     command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || missing+=(mariadb-server)
     command -v strace >/dev/null || missing+=(strace)
     command -v node >/dev/null || missing+=(nodejs)
-    command -v faketime >/dev/null || missing+=(faketime)
+    compgen -G "/usr/lib/*/faketime/libfaketime.so.1" >/dev/null || missing+=(libfaketime)
     [ ${#missing[@]} -eq 0 ] || myim_apt "${missing[@]}"
 }
 
