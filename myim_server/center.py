@@ -252,9 +252,7 @@ class Center(StreamServer):
         if not session.is_over and not session.is_closing:
             session.cut()
             return
-        with suppress(_Enough), gevent.Timeout(_CLOSE_SECONDS, _Enough):
-            while socket.recv(_READ_BYTES):
-                pass
+        _drop_input(socket)
 
     # ------------------------------------------------------------------ refusals before keys
 
@@ -268,10 +266,8 @@ class Center(StreamServer):
             socket.shutdown(sockets.SHUT_WR)
         except OSError:
             return
-        with suppress(_Enough), gevent.Timeout(_CLOSE_SECONDS, _Enough):  # unread bytes would turn the close into a reset that eats the error flight
-            for _ in range(16):
-                if not socket.recv(_READ_BYTES):
-                    return
+        with suppress(OSError):
+            _drop_input(socket)
 
     # ------------------------------------------------------------------ clockwork
 
@@ -305,6 +301,13 @@ class Center(StreamServer):
         self.close_sessions(lambda party: True, ErrorCode.SHUTDOWN, "the server stops")
         with suppress(_Enough), gevent.Timeout(seconds, _Enough):
             self._connections.join()
+
+
+def _drop_input(socket: Any) -> None:
+    """Read and drop for a moment (yields): unread bytes would turn the close into a reset, which eats our last words."""
+    with suppress(_Enough), gevent.Timeout(_CLOSE_SECONDS, _Enough):
+        while socket.recv(_READ_BYTES):
+            pass
 
 
 def _shut(socket: Any) -> None:

@@ -22,10 +22,11 @@ from cluster.directory import Server
 from cluster.memory_directory import MemoryDirectory
 from myim_server import keys
 from myim_server.center import Center, DoorLimits, DoorParts
+from myim_server.chat import sabotage
 from myim_server.chat.accounts import Accounts
 from myim_server.chat.admission import Admission, LookUps
-from myim_server.chat.inbox import Inboxes, Window
-from myim_server.chat.lanes import Lanes, Patience
+from myim_server.chat.inbox import Window
+from myim_server.chat.lanes import Patience
 from myim_server.chat.router import Party, Router, Surroundings
 from myim_server.chat.shelf import Shelf, ShelfLimits
 from myim_server.commands import Commands, Limits, Numbering, Services
@@ -156,7 +157,10 @@ class Node:
             self.node_id, time.monotonic, gevent.spawn, sessions, self._directory, shelf, store.receipts, self.metrics
         )
         window = Window(delivery.unconfirmed_rows, delivery.unconfirmed_bytes, delivery.page_rows, delivery.receipt_seconds)
-        self.router = Router(around, Lanes(Patience(delivery.attempt_seconds)), Inboxes(), window)
+        broken = sabotage.asked_for(os.environ)
+        if broken:
+            _log.error("sabotaged_on_purpose", rule=broken)
+        self.router = Router(around, *sabotage.parts(broken, Patience(delivery.attempt_seconds)), window)
         admission = Admission(tickets, generations, store.terminals, time.monotonic, wall_clock)
         commands = Commands(
             self.router,
@@ -183,7 +187,7 @@ class Node:
             config.slow_reader_seconds,
         )
         parts = DoorParts(
-            self.node_id, admission, self.router, commands, outbound, time.monotonic, os.urandom, self.metrics, structlog.get_logger("center")
+            self.node_id, admission, self.router, commands, outbound, time.monotonic, os.urandom, self.metrics, structlog.get_logger()
         )
         self.center = Center((config.listen.host, config.listen.port), limits, parts)
         self.center.init_socket()

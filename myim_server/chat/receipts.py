@@ -1,7 +1,7 @@
 """Receipts on their way to senders: kept in the store until the sender's terminal says that it has them.
 
-What lives here: one `ReceiptDrain` per session, a small state machine: read a page, send it, wait for the answer, drop it, read on. What must not: clocks, sockets,
-SQL. A receipt is sent again at the next session until it was confirmed; the terminal shows it once [P-8.7].
+What lives here: one `ReceiptDrain` per session, a small state machine: read a page, send it, wait for the answer, drop it, read on. What
+must not: clocks, sockets, SQL. A receipt is sent again at the next session until it was confirmed; the terminal shows it once [P-8.7].
 """
 
 from __future__ import annotations

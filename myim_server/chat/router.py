@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
+
+from myim_server.store.offline import StoredMessage
 
 from cluster.directory import Directory, Place
 from myim_server.chat import inbox as target_side
@@ -289,7 +291,8 @@ class Router:
             return
         node_id, target = self.node_id, inbox.user
         messages = [
-            encode_message(2, row.qos, row.user, target, row.time, row.body + _TRAILER(row.entered, row.message_id, node_id)) for row in action.rows
+            encode_message(2, row.qos, row.user, target, row.time, row.body + _TRAILER(row.entered, row.message_id, node_id))
+            for row in cast("list[StoredMessage]", action.rows)
         ]
         party.session.send_many(messages, sum(map(len, messages)))
 
