@@ -1,0 +1,127 @@
+"""Users: their names, password hashes and generations.
+
+What must not live here: what a name or a password may be, hashing, throttles (`chat/accounts` and `passwords` decide those).
+"""
+
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
+
+from myim_server.store.changes import Changes, Raised
+from myim_server.store.database import Database, is_duplicate
+from myim_server.store.schema import users
+
+ASKED_AT_ONCE = 1000
+_COLUMNS = (users.c.id, users.c.name, users.c.shown_name, users.c.password_hash, users.c.generation, users.c.is_locked)
+
+
+class NameTaken(Exception):
+    """An account of this name exists."""
+
+
+class NoSuchUser(LookupError):
+    """No account has this id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user as stored; `name` is compared, `shown_name` is as the user wrote it. A raised `generation` revokes all of the user's tickets."""
+
+    user_id: int
+    name: str
+    shown_name: str
+    password_hash: str = field(repr=False)
+    generation: int
+    is_locked: bool
+
+
+def _random_id() -> int:
+    return secrets.randbelow((1 << 63) - 1) + 1
+
+
+class Accounts:
+    """All users; `make_id` gives a new 63-bit id, never 0."""
+
+    def __init__(self, database: Database, changes: Changes, make_id: Callable[[], int] = _random_id) -> None:
+        self._database = database
+        self._changes = changes
+        self._make_id = make_id
+
+    def create(self, name: str, shown_name: str, password_hash: str, now: int) -> int:
+        """The new user's id. Raises NameTaken, StoreUnavailable (the account may then exist)."""
+        while True:
+            user_id = self._make_id()
+            row = {"id": user_id, "name": name, "shown_name": shown_name, "password_hash": password_hash, "created": now}
+            try:
+                self._database.write(lambda connection, row=row: connection.execute(insert(users), {**row, "generation": 1, "is_locked": False}))  # type: ignore[misc]
+                return user_id
+            except Exception as error:
+                if not is_duplicate(error):
+                    raise
+            # Not the id but the name was in use, if anybody has it in the database's eyes.
+            if self._database.read(lambda connection: connection.scalar(select(users.c.id).where(users.c.name == name))) is not None:
+                raise NameTaken(name) from None
+
+    def find(self, name: str) -> Account | None:
+        """The account of exactly this name."""
+        found = self._one(users.c.name == name)
+        # MariaDB's collations take trailing spaces for nothing.
+        return found if found is not None and found.name == name else None
+
+    def get(self, user_id: int) -> Account | None:
+        """The account of this id."""
+        return self._one(users.c.id == user_id)
+
+    def existing(self, user_ids: Iterable[int]) -> set[int]:
+        """Those of the ids that are users."""
+        wanted = list(user_ids)
+
+        def look(connection: Connection) -> set[int]:
+            found: set[int] = set()
+            for i in range(0, len(wanted), ASKED_AT_ONCE):
+                found.update(connection.scalars(select(users.c.id).where(users.c.id.in_(wanted[i : i + ASKED_AT_ONCE]))))
+            return found
+
+        return self._database.read(look) if wanted else set()
+
+    def set_password_hash(self, user_id: int, password_hash: str) -> None:
+        """Replaces the hash; tickets stay good until a generation is raised. Raises NoSuchUser."""
+        self._set(user_id, password_hash=password_hash)
+
+    def lock(self, user_id: int) -> None:
+        """Refuses logins from now on; open sessions end by `raise_generation`. Raises NoSuchUser."""
+        self._set(user_id, is_locked=True)
+
+    def unlock(self, user_id: int) -> None:
+        """Allows logins again. Raises NoSuchUser."""
+        self._set(user_id, is_locked=False)
+
+    def raise_generation(self, user_id: int) -> int:
+        """Revokes all tickets of the user, and tells the centers by the change log; the new generation. Raises NoSuchUser."""
+
+        def raise_(connection: Connection) -> int:
+            connection.execute(update(users).where(users.c.id == user_id).values(generation=users.c.generation + 1))
+            generation = connection.scalar(select(users.c.generation).where(users.c.id == user_id))
+            if generation is None:
+                raise NoSuchUser(user_id)
+            self._changes.append(connection, [Raised(user_id, None, generation)])
+            return int(generation)
+
+        return self._database.write(raise_)
+
+    def _set(self, user_id: int, **values: Any) -> None:
+        # The driver counts rows found, not rows changed, so setting what is set already is no error.
+        statement = update(users).where(users.c.id == user_id).values(**values)
+        if self._database.write(lambda connection: connection.execute(statement).rowcount) == 0:
+            raise NoSuchUser(user_id)
+
+    def _one(self, condition: ColumnElement[bool]) -> Account | None:
+        row = self._database.read(lambda connection: connection.execute(select(*_COLUMNS).where(condition)).first())
+        return None if row is None else _account(row)
+
+
+def _account(row: Row[Any]) -> Account:
+    return Account(row.id, row.name, row.shown_name, row.password_hash, row.generation, row.is_locked)

@@ -1,0 +1,173 @@
+"""The tables as they are now, for both databases, and how a u64 is kept in them.
+
+What lives here: table definitions for SQLAlchemy Core and the list of schema versions. What must not: queries, and history: how a database
+gets here is the business of `migrations/`, and a test holds the two together.
+
+Every u64 is kept as the signed 64-bit number of the same bits (SQLite has no other, and a terminal's `time` may be any u64). Times of our
+own are microseconds since 1970. Bodies and keys are bytes; names are utf8mb4 with a binary collation, so nothing is compared "nearly".
+"""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Dialect, Index, Integer, LargeBinary, MetaData, SmallInteger, String, Table, TypeDecorator
+from sqlalchemy.dialects import mysql
+
+# In their order; the last is what this program needs. Old names never change.
+REVISIONS = ("0001", "0002")
+VERSION_TABLE = "myim_schema"
+COLLATION = "utf8mb4_bin"
+MYSQL_TABLE = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": COLLATION}
+
+_TOP = 1 << 63
+_ALL = 1 << 64
+
+
+def signed(value: int) -> int:
+    """The number that stands for this u64 in a table."""
+    return value if value < _TOP else value - _ALL
+
+
+def unsigned(value: int) -> int:
+    """The u64 that a number in a table stands for."""
+    return value if value >= 0 else value + _ALL
+
+
+def slot_of(time: int) -> int:
+    """The sender terminal's slot in a message's name [P-3.6]."""
+    return time & 63
+
+
+class U64(TypeDecorator[int]):
+    """A u64 in a BIGINT column, by `signed` and `unsigned`."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> int | None:
+        return None if value is None else signed(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
+        return None if value is None else unsigned(value)
+
+
+def _counter() -> Any:
+    # SQLite counts up only in a column of this very type.
+    return BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _text(length: int) -> Any:
+    return String(length).with_variant(mysql.VARCHAR(length, charset="utf8mb4", collation=COLLATION), "mysql", "mariadb")
+
+
+def _bytes(length: int) -> Any:
+    return LargeBinary(length).with_variant(mysql.VARBINARY(length), "mysql", "mariadb")
+
+
+def _table(name: str, *parts: Column[Any] | Index, **options: Any) -> Table:
+    return Table(name, metadata, *parts, **MYSQL_TABLE, **options)
+
+
+metadata = MetaData()
+
+users = _table(
+    "users",
+    Column("id", U64, primary_key=True, autoincrement=False),
+    Column("name", _text(128), nullable=False),
+    Column("shown_name", _text(128), nullable=False),
+    Column("password_hash", _text(255), nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("is_locked", Boolean, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Index("users_name", "name", unique=True),
+)
+
+terminals = _table(
+    "terminals",
+    Column("user", U64, primary_key=True, autoincrement=False),
+    Column("slot", SmallInteger, primary_key=True, autoincrement=False),
+    Column("terminal_key", _bytes(32), nullable=False),
+    Column("fingerprint", _bytes(32), nullable=False),
+    Column("name", _text(128), nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("last_seen", BigInteger, nullable=False),
+    Column("last_login", BigInteger, nullable=False),
+    Column("last_address", _text(128), nullable=False),
+    Index("terminals_key", "user", "terminal_key", unique=True),
+)
+
+networks = _table(
+    "networks",
+    Column("user", U64, primary_key=True, autoincrement=False),
+    Column("network", _text(64), primary_key=True),
+    Column("last_login", BigInteger, nullable=False),
+)
+
+# One row: whoever writes to `changes` holds it until commit, so the numbers become visible in their order.
+change_counter = _table(
+    "change_counter",
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+)
+
+changes = _table(
+    "changes",
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("user", U64, nullable=False),
+    Column("slot", SmallInteger, nullable=True),
+    Column("generation", BigInteger, nullable=False),
+)
+
+# Ids of these two are never given twice: a token names its key for ever, and a session remembers the rows it was handed.
+ticket_keys = _table(
+    "ticket_keys",
+    Column("id", _counter(), primary_key=True, autoincrement=True),
+    Column("wrapped", _bytes(255), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+offline_messages = _table(
+    "offline_messages",
+    Column("id", _counter(), primary_key=True, autoincrement=True),
+    Column("target", U64, nullable=False),
+    Column("user", U64, nullable=False),
+    Column("time", U64, nullable=False),
+    Column("slot", SmallInteger, nullable=False),
+    Column("qos", SmallInteger, nullable=False),
+    Column("accepted", BigInteger, nullable=False),
+    Column("entered", U64, nullable=False),
+    Column("message_id", U64, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("body", LargeBinary(65535).with_variant(mysql.BLOB(), "mysql", "mariadb"), nullable=False),
+    Index("offline_name", "target", "user", "time", unique=True),
+    # `size` is there so that quotas are counted from the index alone.
+    Index("offline_page", "target", "accepted", "id", "size"),
+    sqlite_autoincrement=True,
+)
+
+receipts = _table(
+    "receipts",
+    Column("user", U64, primary_key=True, autoincrement=False),
+    Column("slot", SmallInteger, primary_key=True, autoincrement=False),
+    Column("time", U64, primary_key=True, autoincrement=False),
+    Column("target", U64, primary_key=True, autoincrement=False),
+    Column("accepted", BigInteger, nullable=False),
+    Index("receipts_age", "accepted"),
+)
+
+# A counter's name is kept as its SHA-256: any length and any letters, compared exactly, and no address in the clear.
+throttles = _table(
+    "throttles",
+    Column("counter", _bytes(32), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Index("throttles_age", "until"),
+)
+
+nodes = _table(
+    "nodes",
+    Column("id", U64, primary_key=True, autoincrement=False),
+    Column("boots", BigInteger, nullable=False),
+    Column("booted", BigInteger, nullable=False),
+)
