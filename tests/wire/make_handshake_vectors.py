@@ -76,7 +76,7 @@ def _hexed(values: dict[str, Any]) -> dict[str, Any]:
 
 
 LOGIN_ABOUT = (
-    "one login with fixed keys. frame*: as on the wire; flight*: plaintext from the version byte on; k1_*, k2_*: keys and ivs by direction; "
+    "one login with fixed keys. frame*: as on the wire; flight*: plaintext from the version byte on; k1_*, k2_*: keys, ivs by direction; "
     "credentials, grant: the msgpack before padding; refusal_frame in place of frame6; servers_* in place of frames 3 and 4"
 )
 
