@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -238,65 +238,110 @@ class Raised(Protocol):
     def generation(self) -> int: ...
 
 
+class GenerationStore(Protocol):
+    """What `store.terminals` offers; every call blocks its greenlet and may raise StoreUnavailable."""
+
+    def change_number(self) -> int: ...
+    def raised_since(self, change_number: int) -> tuple[Sequence[Raised], int]: ...
+    def generations(self, pairs: Iterable[tuple[int, int]]) -> Mapping[tuple[int, int], tuple[int, int]]: ...
+
+
 class Generations:
     """Which generations are the newest, as far as this center has heard, and how long ago it heard anything at all.
 
-    `raised_since(change_number)` reads the store: (rows, new change number). `close(user, slot or None, generation)` is told of each raise
-    after the first poll, so that sessions of lower generations are closed. Times are monotonic seconds, handed in. What was raised longer
-    ago than a ticket holds is forgotten: every ticket it could refuse has expired.
+    `close(user, slot or None, generation)` is told of every raise, so that sessions of lower generations are closed. Times are monotonic
+    seconds, handed in. A pair never heard of is looked up once; what rises later comes by the log. The log is of bounded length: a center
+    that was away for longer sees the gap in the numbers and looks up again all that it knows.
     """
 
     def __init__(
         self,
-        raised_since: Callable[[int], tuple[Sequence[Raised], int]],
+        store: GenerationStore,
         close: Callable[[int, int | None, int], None],
         *,
         isolated_seconds: float = 60.0,
-        valid_seconds: float = 24 * 3600.0,
+        most_known: int = 200_000,
     ) -> None:
-        self._raised_since = raised_since
+        self._store = store
         self._close = close
         self._isolated_seconds = isolated_seconds
-        self._valid_seconds = valid_seconds
-        self._change_number = 0
+        self._most_known = most_known
+        self._change_number: int | None = None
         self._heard_at: float | None = None
-        self._turned_at: float | None = None
-        self._newest: dict[tuple[int, int | None], int] = {}
-        self._older: dict[tuple[int, int | None], int] = {}
+        self._known: dict[tuple[int, int | None], int] = {}
+        self._known_before: dict[tuple[int, int | None], int] = {}
 
     def poll(self, now: float) -> None:
         """Ask the store what was raised since the last poll; yields. Raises StoreUnavailable, and nothing was heard then."""
-        is_first = self._turned_at is None
-        rows, self._change_number = self._raised_since(self._change_number)
-        for row in rows:
-            self.learn(row.user_id, row.slot, row.generation, is_told=not is_first)
+        if self._change_number is None:
+            self._change_number = self._store.change_number()
+        is_more = True
+        while is_more:
+            rows, number = self._store.raised_since(self._change_number)
+            for row in rows:
+                self.learn(row.user_id, row.slot, row.generation)
+            if number - self._change_number > len(rows):
+                self._look_up_all()
+            is_more = number != self._change_number
+            self._change_number = number
         self.heard(now)
-        if self._turned_at is None or now - self._turned_at > self._valid_seconds + CLOCK_SLACK / SECOND:
-            self._turned_at = now
-            self._newest, self._older = {}, self._newest
 
     def heard(self, now: float) -> None:
         """Store or a peer answered: this center is not cut off. Does not yield."""
         self._heard_at = now if self._heard_at is None else max(now, self._heard_at)
 
-    def learn(self, user: int, slot: int | None, generation: int, *, is_told: bool = True) -> None:
+    def learn(self, user: int, slot: int | None, generation: int) -> None:
         """A generation was raised, says the store or a peer; tells `close` if that is news. Does not yield."""
-        if generation > self._generation(user, slot):
-            self._newest[user, slot] = generation
-            if is_told:
-                self._close(user, slot, generation)
+        if self._keep(user, slot, generation):
+            self._close(user, slot, generation)
 
     def check(self, ticket: Ticket, now: float) -> None:
-        """Raise SessionRefused for a ticket of an older generation (TOKEN_REVOKED), or when cut off for a minute (ISOLATED) [P-5.6]."""
+        """Refuse a ticket of an older generation, or any while this center is cut off; yields where the pair was never heard of [P-5.6].
+
+        Raises SessionRefused: TOKEN_REVOKED, ISOLATED (nothing heard for a minute), BUSY (the store does not answer).
+        """
         if self.is_isolated(now):
             raise SessionRefused(ErrorCode.ISOLATED, "cut off from store and peers")
-        is_old_user = ticket.user_generation < self._generation(ticket.user, None)
-        if is_old_user or ticket.terminal_generation < self._generation(ticket.user, ticket.slot):
+        user, slot = ticket.user, ticket.slot
+        if self._newest(user, None) is None or self._newest(user, slot) is None:
+            self._look_up(user, slot)
+        if ticket.user_generation < (self._newest(user, None) or 0) or ticket.terminal_generation < (self._newest(user, slot) or 0):
             raise SessionRefused(ErrorCode.TOKEN_REVOKED, "logged out, or logged in anew")
+        # A ticket fresh from the login center may be ahead of the log.
+        self.learn(user, None, ticket.user_generation)
+        self.learn(user, slot, ticket.terminal_generation)
 
     def is_isolated(self, now: float) -> bool:
         """Whether neither store nor peer was heard for so long that no new session may begin."""
         return self._heard_at is None or now - self._heard_at > self._isolated_seconds
 
-    def _generation(self, user: int, slot: int | None) -> int:
-        return self._newest.get((user, slot)) or self._older.get((user, slot), 0)
+    def _newest(self, user: int, slot: int | None) -> int | None:
+        known = self._known.get((user, slot))
+        return self._known_before.get((user, slot)) if known is None else known
+
+    def _keep(self, user: int, slot: int | None, generation: int) -> bool:
+        known = self._newest(user, slot)
+        if known is not None and generation <= known:
+            return False
+        # Two halves that are dropped in turn bound the memory; what is dropped is looked up again when it is asked for.
+        if len(self._known) >= self._most_known // 2:
+            self._known, self._known_before = {}, self._known
+        self._known[user, slot] = generation
+        return True
+
+    def _look_up(self, user: int, slot: int) -> None:
+        try:
+            found = self._store.generations([(user, slot)]).get((user, slot))
+        except RequestRefused as error:
+            raise SessionRefused(ErrorCode.BUSY, "the generations cannot be read") from error
+        if found is None:
+            raise SessionRefused(ErrorCode.TOKEN_REVOKED, "no such terminal")
+        self._keep(user, None, found[0])
+        self._keep(user, slot, found[1])
+
+    def _look_up_all(self) -> None:
+        known = {**self._known_before, **self._known}
+        pairs = [(user, slot) for user, slot in known if slot is not None]
+        for (user, slot), (of_user, of_terminal) in self._store.generations(pairs).items():
+            self.learn(user, None, of_user)
+            self.learn(user, slot, of_terminal)
