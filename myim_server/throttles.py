@@ -18,6 +18,7 @@ SECOND = 1_000_000
 FREE_FAILURES = 5
 LONGEST_DELAY = 15 * 60 * SECOND
 FAILURES_TO_LOCK = 100
+LOCK_HOLD = 100 * 365 * 24 * 3600 * SECOND
 ADDRESS_FAILURES = 30
 ADDRESS_WINDOW = 10 * 60 * SECOND
 
@@ -34,11 +35,26 @@ def is_locked(failures: int) -> bool:
     return failures >= FAILURES_TO_LOCK
 
 
+def account_hold(failures: int) -> int:
+    """For how long the counter must be kept after the n-th failure: its delay, and practically for ever once it is locked."""
+    return LOCK_HOLD if is_locked(failures) else account_delay(failures)
+
+
+def account_wait(failures: int, until: int, now: int) -> int:
+    """What is left of the delay that ends at `until`; none for a locked counter, whose attempts fail like wrong passwords."""
+    return 0 if is_locked(failures) else min(max(0, until - now), account_delay(failures))
+
+
+def is_window_over(since: int, now: int) -> bool:
+    """Whether the ten minutes that began at `since` are over; a clock set back ends them too."""
+    return not 0 <= now - since < ADDRESS_WINDOW
+
+
 def address_wait(failures: int, since: int, now: int) -> int:
     """The wait of an address with `failures` in the window that began at `since`: 0, or until the window ends."""
-    if failures < ADDRESS_FAILURES:
+    if failures < ADDRESS_FAILURES or is_window_over(since, now):
         return 0
-    return max(0, min(since + ADDRESS_WINDOW, now + ADDRESS_WINDOW) - now)
+    return since + ADDRESS_WINDOW - now
 
 
 def account_counter(normalised_name: str) -> str:

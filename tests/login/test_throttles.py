@@ -22,8 +22,21 @@ def test_a_hundred_failures_in_a_row_lock(failures, locked):
 
 
 @pytest.mark.parametrize(
+    ("failures", "seconds_left", "wait_seconds"),
+    [(4, 0, 0), (5, 1, 1), (5, 0, 0), (5, -9, 0), (7, 3, 3), (7, 3600, 4), (20, 900, 900), (99, 86_400, 900), (100, 900, 0), (101, 9, 0)],
+)
+def test_the_wait_is_what_is_left_of_the_delay_and_never_more_than_the_delay_though_clocks_step(failures, seconds_left, wait_seconds):
+    assert throttles.account_wait(failures, NOW + seconds_left * SECOND, NOW) == wait_seconds * SECOND
+
+
+def test_a_locked_counter_is_held_for_longer_than_any_purge_waits():
+    assert throttles.account_hold(5) == SECOND
+    assert throttles.account_hold(100) > 50 * 365 * 24 * 3600 * SECOND
+
+
+@pytest.mark.parametrize(
     ("failures", "seconds_ago", "wait_seconds"),
-    [(29, 0, 0), (30, 0, 600), (30, 599, 1), (30, 600, 0), (1000, 100, 500), (30, -3600, 600)],
+    [(29, 0, 0), (30, 0, 600), (30, 599, 1), (30, 600, 0), (1000, 100, 500), (30, -3600, 0)],
 )
 def test_an_address_with_30_failures_waits_for_the_end_of_its_ten_minutes(failures, seconds_ago, wait_seconds):
     assert throttles.address_wait(failures, NOW - seconds_ago * SECOND, NOW) == wait_seconds * SECOND

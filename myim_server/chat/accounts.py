@@ -1,0 +1,179 @@
+"""Registering and logging in: who may, what it costs to be wrong, and what is granted.
+
+What lives here: the rules, with `now` (microseconds since 1970) handed in. What must not: SQL, sockets, clocks, how a password is hashed,
+what a ticket holds. Why one path for every failure: an unknown name, a wrong password and a locked account take the same steps (the same
+look-ups, one hash, one count), so that neither words nor time tell them apart [P-4.9].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from myim_server import throttles
+from myim_server.chat.names import parse_name
+from myim_server.passwords import Passwords
+from myim_server.refusals import RequestRefused
+from myim_server.store.accounts import Account, NameTaken
+from myim_server.store.accounts import Accounts as AccountTable
+from myim_server.store.terminals import Admission, NoFreeSlot
+from myim_server.store.throttles import Throttles
+from myim_server.throttles import Gate, TrustedNetworks
+from myim_server.tickets import Tickets
+from myim_wire.contents import Grant, LastLogin, Server
+from myim_wire.errors import ErrorCode
+from myim_wire.login_flights import CredentialsReceived
+
+UNNAMED_TERMINAL = ""
+
+
+class TerminalTable(Protocol):
+    """What `store.terminals` offers here; every call blocks its greenlet and may raise StoreUnavailable."""
+
+    def slot_of(self, user_id: int, terminal_key: bytes) -> int | None: ...
+    def admit(
+        self, user_id: int, terminal_key: bytes, fingerprint: bytes, terminal_name: str, address: str, network: str, now: int
+    ) -> Admission: ...
+
+
+class Accounts:
+    """Registers users and logs them in; every method yields, and raises RequestRefused with a code of [P-9].
+
+    `servers` gives the server list, best first; `address` is the terminal's, as text. Any method may be told BUSY and STORE_UNAVAILABLE.
+    """
+
+    def __init__(
+        self,
+        accounts: AccountTable,
+        terminals: TerminalTable,
+        counters: Throttles,
+        passwords: Passwords,
+        tickets: Tickets,
+        *,
+        servers: Callable[[], Sequence[Server]],
+        trusted: TrustedNetworks,
+        is_registration_open: bool,
+    ) -> None:
+        self._accounts = accounts
+        self._terminals = terminals
+        self._counters = counters
+        self._passwords = passwords
+        self._tickets = tickets
+        self._servers = servers
+        self._trusted = trusted
+        self._is_registration_open = is_registration_open
+        self._gate = Gate()
+
+    def register(self, asked: CredentialsReceived, address: str, now: int) -> Grant:
+        """Make an account and log its first terminal in [P-4.12].
+
+        Raises REGISTRATION_CLOSED, NAME_INVALID, PASSWORD_REFUSED, NAME_TAKEN, THROTTLED (too many failures from this address).
+        """
+        if not self._is_registration_open:
+            raise RequestRefused(ErrorCode.REGISTRATION_CLOSED, "registration is closed")
+        name = parse_name(asked.name)
+        if name is None:
+            raise RequestRefused(ErrorCode.NAME_INVALID, "1 to 32 letters and digits of one script, and . _ - between them", field="name")
+        self._check_address(address, now)
+        self._passwords.check_new(name.folded, asked.password)
+        # Asked before hashing: hashing for a name that is taken would be a free way to keep the cores busy.
+        if self._accounts.find(name.folded) is not None:
+            raise self._name_taken(address, now)
+        password_hash = self._passwords.hash(asked.password)
+        try:
+            user_id = self._accounts.create(name.folded, name.shown, password_hash, now)
+        except NameTaken:
+            raise self._name_taken(address, now) from None
+        account = Account(user_id, name.folded, name.shown, password_hash, generation=1, is_locked=False)
+        return self._grant(account, asked, address, now, is_new_account=True)
+
+    def log_in(self, asked: CredentialsReceived, address: str, now: int) -> Grant:
+        """Check the password and grant a session key and token [P-4.8].
+
+        Raises LOGIN_FAILED (unknown name, wrong password or locked account), THROTTLED, NO_FREE_SLOT.
+        """
+        self._check_address(address, now)
+        name = parse_name(asked.name)
+        account = self._accounts.find(name.folded if name else "")
+        counter = self._counter(name.folded if name else asked.name, account, asked.terminal_public_key)
+        with self._gate.one_at_a_time(counter):
+            account = self._authenticated(account, asked.password, counter, address, now)
+        if self._passwords.needs_rehash(account.password_hash):
+            self._accounts.set_password_hash(account.user_id, self._passwords.hash(asked.password))
+        return self._grant(account, asked, address, now, is_new_account=False)
+
+    def _counter(self, name: str, account: Account | None, terminal_key: bytes) -> str:
+        # Asked for nobody too: the look-up must not tell by its time whether the name exists.
+        slot = self._terminals.slot_of(account.user_id if account else 0, terminal_key)
+        if account is None or slot is None:
+            return throttles.account_counter(name)
+        return throttles.terminal_counter(account.user_id, slot)
+
+    def _authenticated(self, account: Account | None, password: str, counter: str, address: str, now: int) -> Account:
+        count = self._counters.read([counter]).get(counter)
+        failures = count.failures if count else 0
+        wait = throttles.account_wait(failures, count.until, now) if count else 0
+        if wait:
+            raise _throttled(wait)
+        is_right = self._passwords.verify(account.password_hash if account else None, password)
+        if account is None or not is_right or account.is_locked or throttles.is_locked(failures):
+            self._counters.fail(counter, now, throttles.account_hold(failures + 1))
+            self._count_for_address(address, now)
+            raise RequestRefused(ErrorCode.LOGIN_FAILED, "wrong name or password, or the account is locked")
+        if failures:
+            self._counters.clear(counter)
+        return account
+
+    def _check_address(self, address: str, now: int) -> None:
+        if address in self._trusted:
+            return
+        counter = throttles.address_counter(address)
+        count = self._counters.read([counter]).get(counter)
+        wait = throttles.address_wait(count.failures, count.since, now) if count else 0
+        if wait:
+            raise _throttled(wait)
+
+    def _count_for_address(self, address: str, now: int) -> None:
+        if address in self._trusted:
+            return
+        counter = throttles.address_counter(address)
+        count = self._counters.read([counter]).get(counter)
+        if count and throttles.is_window_over(count.since, now):
+            self._counters.clear(counter)
+        self._counters.fail(counter, now, throttles.ADDRESS_WINDOW)
+
+    def _name_taken(self, address: str, now: int) -> RequestRefused:
+        # Counted as a failure: asking which names exist must not come cheaper than trying passwords.
+        self._count_for_address(address, now)
+        return RequestRefused(ErrorCode.NAME_TAKEN, "this name is taken", field="name")
+
+    def _grant(self, account: Account, asked: CredentialsReceived, address: str, now: int, *, is_new_account: bool) -> Grant:
+        network = throttles.network_of(address)
+        terminal_name = asked.terminal or UNNAMED_TERMINAL
+        try:
+            admission = self._terminals.admit(
+                account.user_id, asked.terminal_public_key, asked.fingerprint, terminal_name, address, network, now
+            )  # fmt: skip
+        except NoFreeSlot:
+            raise RequestRefused(ErrorCode.NO_FREE_SLOT, "64 terminals of this user were active within 40 days") from None
+        generations = (account.generation, admission.generation)
+        issued = self._tickets.issue(account.user_id, admission.slot, asked.terminal_public_key, generations, now)
+        last = admission.last_login
+        return Grant(
+            user=account.user_id,
+            name=account.shown_name,
+            slot=admission.slot,
+            terminal_generation=admission.generation,
+            session_key=issued.session_key,
+            token=issued.token,
+            issued=issued.issued,
+            expires=issued.expires,
+            servers=tuple(self._servers()),
+            last_login=LastLogin(last.time, last.address, last.terminal) if last else None,
+            new_terminal=admission.is_new_terminal and not is_new_account,
+            new_network=admission.is_new_network and not is_new_account,
+        )
+
+
+def _throttled(wait: int) -> RequestRefused:
+    return RequestRefused(ErrorCode.THROTTLED, "too many failures", retry_ms=-(-wait // 1_000))

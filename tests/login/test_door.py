@@ -1,0 +1,383 @@
+"""The login center's door: what it answers to good and bad input, how much of it at once, and that it always closes."""
+
+import os
+import random
+import struct
+import time
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from myim_server.keys import LoginKeys
+from myim_server.login import LoginCenter, LoginLimits
+from myim_server.metrics import Metrics
+from myim_server.refusals import RequestRefused, StoreUnavailable
+from myim_wire.contents import Grant, Server
+from myim_wire.errors import ErrorCode
+from myim_wire.flights import encode_flight
+from myim_wire.frames import encode_frame
+from myim_wire.login_flights import CREDENTIALS, SERVERS_ASK, TERMINAL, Granted, Refused, ServersListed
+from tests.login.terminal import Terminal, Wire, wait_until
+
+KEYS = LoginKeys(bytes(range(32)), bytes(range(32, 64)))
+SERVERS = [Server(node=7, role="center", host="127.0.0.1", port=7401, priority=10, load=0, draining=False)]
+GRANT = Grant(
+    user=77, name="Alice", slot=3, terminal_generation=1, session_key=bytes(32), token=b"t" * 138, issued=1, expires=2,
+    servers=tuple(SERVERS), last_login=None, new_terminal=False, new_network=False,
+)  # fmt: skip
+
+
+class Decisions:
+    """Accounts of which the test says what they answer."""
+
+    def __init__(self):
+        self.asked = []
+        self.answer = GRANT
+        self.may_answer = Event()
+        self.may_answer.set()
+
+    def log_in(self, asked, address, now):
+        self.asked.append((asked, address, now))
+        self.may_answer.wait(20)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    register = log_in
+
+
+@pytest.fixture
+def decisions():
+    return Decisions()
+
+
+@pytest.fixture
+def metrics():
+    return Metrics()
+
+
+@pytest.fixture
+def open_center(decisions, metrics):
+    opened = []
+
+    def open_center(**limits):
+        center = LoginCenter(("127.0.0.1", 0), KEYS, decisions, lambda: SERVERS, lambda: 1_000, metrics, LoginLimits(**limits))
+        center.build()
+        center.start()
+        opened.append(center)
+        return center
+
+    yield open_center
+    for center in opened:
+        center.stop(0)
+
+
+@pytest.fixture
+def center(open_center):
+    return open_center()
+
+
+def error_flight(code):
+    return encode_frame(b"\x01\xff" + struct.pack(">H", code))
+
+
+def hello(version=1, kind=1, suite=1, nonce=None, ephemeral=None, extra=b""):
+    return bytes((version, kind, suite)) + (nonce or os.urandom(32)) + (ephemeral or os.urandom(32)) + extra
+
+
+def test_a_login_is_granted_what_the_accounts_grant(center, decisions, metrics):
+    terminal = Terminal(center.server_port)
+    assert terminal.log_in("alice", "correct horse") == Granted(GRANT)
+    ((asked, address, now),) = decisions.asked
+    assert (asked.op, asked.name, asked.password, asked.terminal) == ("login", "alice", "correct horse", "desk")
+    assert (asked.terminal_public_key, asked.fingerprint) == (terminal.client().terminal_public, terminal.fingerprint)
+    assert (address, now) == ("127.0.0.1", 1_000)
+    assert metrics.logins == 1
+
+
+def test_a_registration_reaches_the_accounts_as_one(center, decisions, metrics):
+    assert isinstance(Terminal(center.server_port).register("alice", "correct horse"), Granted)
+    assert decisions.asked[0][0].op == "register"
+    assert (metrics.logins, metrics.registrations) == (1, 1)
+
+
+def test_the_server_list_is_told_before_login(center, decisions):
+    wire, client = Terminal(center.server_port).greeted()
+    wire.send(client.ask_servers())
+    assert client.receive(wire.flight()) == [ServersListed(tuple(SERVERS))]
+    assert wire.rest() == b""
+    assert decisions.asked == []
+
+
+REFUSALS = [
+    (RequestRefused(ErrorCode.LOGIN_FAILED), ErrorCode.LOGIN_FAILED, 0),
+    (RequestRefused(ErrorCode.THROTTLED, retry_ms=1_500), ErrorCode.THROTTLED, 1_500),
+    (RequestRefused(ErrorCode.BUSY, retry_ms=1_000), ErrorCode.BUSY, 1_000),
+    (RequestRefused(ErrorCode.NAME_TAKEN, "x", field="name"), ErrorCode.NAME_TAKEN, 0),
+    (StoreUnavailable("cause", 700), ErrorCode.STORE_UNAVAILABLE, 700),
+    (RequestRefused(ErrorCode.THROTTLED, retry_ms=1 << 40), ErrorCode.THROTTLED, 0xFFFFFFFF),
+]
+
+
+@pytest.mark.parametrize(("raised", "code", "retry_ms"), REFUSALS)
+def test_a_refusal_travels_sealed_with_its_code_and_wait(center, decisions, metrics, raised, code, retry_ms):
+    decisions.answer = raised
+    assert Terminal(center.server_port).log_in("alice", "correct horse") == Refused(code, retry_ms)
+    assert metrics.handshakes_failed == {code.name: 1}
+
+
+FIRST_BYTES = [
+    ("a length of 0", bytes(4), ErrorCode.BAD_FRAME),
+    ("a length of 4097", struct.pack(">I", 4097), ErrorCode.BAD_FRAME),
+    ("a length of 0xFFFFFFFF", b"\xff" * 4, ErrorCode.BAD_FRAME),
+    ("a length that is negative if signed", b"\x80\0\0\0", ErrorCode.BAD_FRAME),
+    ("a frame of 4096 bytes that is no hello", encode_frame(hello(extra=bytes(4096 - 67))), ErrorCode.BAD_HANDSHAKE),
+    ("HTTP", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", ErrorCode.BAD_FRAME),
+    ("a TLS ClientHello", bytes.fromhex("160301020001") + bytes(512), ErrorCode.BAD_FRAME),
+    ("an SSH banner", b"SSH-2.0-OpenSSH_9.2\r\n", ErrorCode.BAD_FRAME),
+    ("SMB", bytes.fromhex("00000085ff534d4272") + bytes(128), ErrorCode.UNSUPPORTED_VERSION),
+    ("version 0", encode_frame(hello(version=0)), ErrorCode.UNSUPPORTED_VERSION),
+    ("version 2", encode_frame(hello(version=2)), ErrorCode.UNSUPPORTED_VERSION),
+    ("version 255", encode_frame(hello(version=255)), ErrorCode.UNSUPPORTED_VERSION),
+    ("one byte", encode_frame(b"\x01"), ErrorCode.BAD_HANDSHAKE),
+    ("an unknown suite", encode_frame(hello(suite=2)), ErrorCode.BAD_HANDSHAKE),
+    ("a hello too short", encode_frame(hello()[:-1]), ErrorCode.BAD_HANDSHAKE),
+    ("a hello too long", encode_frame(hello(extra=b"\0")), ErrorCode.BAD_HANDSHAKE),
+    ("an ephemeral of zeros", encode_frame(hello(ephemeral=bytes(32))), ErrorCode.BAD_HANDSHAKE),
+    ("an error flight", error_flight(3), ErrorCode.BAD_HANDSHAKE),
+    ("a center's CONNECT", encode_frame(hello(kind=0x11)), ErrorCode.BAD_HANDSHAKE),
+    ("a PING before the handshake", encode_frame(b"\x03\x01\x01"), ErrorCode.UNSUPPORTED_VERSION),
+    ("flight 2 from the terminal", encode_frame(hello(kind=2)), ErrorCode.BAD_HANDSHAKE),
+    ("the terminal's flight first", encode_frame(hello(kind=3)), ErrorCode.BAD_HANDSHAKE),
+    ("credentials first", encode_frame(hello(kind=5)), ErrorCode.BAD_HANDSHAKE),
+]
+
+
+@pytest.mark.parametrize(("what", "data", "code"), FIRST_BYTES, ids=[what for what, _, _ in FIRST_BYTES])
+def test_a_bad_first_flight_is_answered_by_one_error_flight_and_a_close_within_a_second(center, metrics, decisions, what, data, code):
+    wire = Terminal(center.server_port).connect()
+    wire.send(data)
+    began = time.monotonic()
+    assert wire.rest() == error_flight(code)
+    assert time.monotonic() - began < 2
+    assert metrics.handshakes_failed == {code.name: 1}
+    assert decisions.asked == []
+
+
+def _second_hello(wire, client):
+    wire.send(encode_frame(hello()))
+
+
+def _garbage_record(wire, client):
+    wire.send(encode_frame(os.urandom(100)))
+
+
+def _short_record(wire, client):
+    wire.send(encode_frame(b"x" * 15))
+
+
+def _too_long_a_frame(wire, client):
+    wire.send(struct.pack(">I", 4097))
+
+
+def _ping(wire, client):
+    wire.send(encode_frame(b"\x03\x01\x01"))
+
+
+@pytest.mark.parametrize("is_certified", [False, True])
+@pytest.mark.parametrize(
+    ("act", "code"),
+    [
+        (_second_hello, ErrorCode.BAD_RECORD),
+        (_garbage_record, ErrorCode.BAD_RECORD),
+        (_short_record, ErrorCode.BAD_RECORD),
+        (_ping, ErrorCode.BAD_RECORD),
+        (_too_long_a_frame, ErrorCode.BAD_FRAME),
+    ],
+)
+def test_anything_but_the_due_flight_ends_the_handshake(center, decisions, is_certified, act, code):
+    terminal = Terminal(center.server_port)
+    wire, client = terminal.certified() if is_certified else terminal.greeted()
+    act(wire, client)
+    assert wire.rest() == error_flight(code)
+    assert decisions.asked == []
+
+
+SEALED_WRONG = [
+    (is_certified, kind)
+    for is_certified, due in ((False, {TERMINAL, SERVERS_ASK}), (True, {CREDENTIALS}))
+    for kind in (0, 1, 2, 3, 4, 5, 6, 7, 8, 0x0F, 0x11, 0x55, 0xFF)
+    if kind not in due
+]
+
+
+@pytest.mark.parametrize(("is_certified", "kind"), SEALED_WRONG)
+def test_a_flight_that_is_sealed_well_but_not_due_ends_the_handshake(center, decisions, is_certified, kind):
+    terminal = Terminal(center.server_port)
+    wire, client = terminal.certified() if is_certified else terminal.greeted()
+    wire.send(client._seal(encode_flight(kind, bytes(96))))
+    assert wire.rest() == error_flight(ErrorCode.BAD_HANDSHAKE)
+    assert decisions.asked == []
+
+
+def test_a_recorded_flight_of_credentials_is_worth_nothing_in_another_handshake(center, decisions):
+    terminal = Terminal(center.server_port)
+    _, recorded = terminal.certified()
+    wire, _ = terminal.certified()
+    wire.send(recorded.credentials("login", "alice", "correct horse"))
+    assert wire.rest() == error_flight(ErrorCode.BAD_RECORD)
+    assert decisions.asked == []
+
+
+def test_the_same_nonce_on_two_connections_harms_nothing(center):
+    terminal = Terminal(center.server_port)
+    for _ in range(2):
+        wire = terminal.connect()
+        wire.send(encode_frame(hello(nonce=bytes(32))))
+        assert len(wire.flight()) == 163
+
+
+def test_a_login_cut_at_every_byte_gives_the_same_grant(center):
+    terminal = Terminal(center.server_port)
+    wire, client = terminal.connect(), terminal.client()
+    for step in (client.hello, client.present_terminal, lambda: client.credentials("login", "alice", "correct horse")):
+        for byte in step():
+            wire.send(bytes((byte,)))
+        events = client.receive(wire.flight())
+    assert events == [Granted(GRANT)]
+
+
+def test_flights_after_the_credentials_are_ignored(center):
+    terminal = Terminal(center.server_port)
+    wire, client = terminal.certified()
+    wire.send(client.credentials("login", "alice", "correct horse") + encode_frame(os.urandom(50)) + os.urandom(7))
+    assert client.receive(wire.flight()) == [Granted(GRANT)]
+    assert wire.rest() == b""
+
+
+def test_a_terminal_that_half_closes_after_its_credentials_gets_its_grant(center):
+    terminal = Terminal(center.server_port)
+    wire, client = terminal.certified()
+    wire.send(client.credentials("login", "alice", "correct horse"))
+    wire.connection.shutdown(1)
+    assert client.receive(wire.flight()) == [Granted(GRANT)]
+
+
+@pytest.mark.parametrize("data", [b"", b"\0", b"\0\0\0\x43", encode_frame(hello())[:30]])
+def test_whoever_does_not_finish_in_time_is_told_timeout(open_center, data):
+    center = open_center(handshake_seconds=0.2)
+    wire = Terminal(center.server_port).connect()
+    wire.send(data)
+    assert wire.rest() == error_flight(ErrorCode.TIMEOUT)
+    wait_until(lambda: center.handshakes == 0)
+
+
+def test_a_drip_of_bytes_does_not_stretch_the_deadline(open_center):
+    center = open_center(handshake_seconds=0.5)
+    wire = Terminal(center.server_port).connect()
+    began = time.monotonic()
+
+    def drip():
+        for byte in encode_frame(hello()):
+            wire.send(bytes((byte,)))
+            gevent.spawn_later(0.1, int).join()
+
+    dripping = gevent.spawn(drip)
+    assert wire.rest() == error_flight(ErrorCode.TIMEOUT)
+    assert time.monotonic() - began < 3
+    dripping.kill()
+
+
+@pytest.mark.parametrize("data", [b"", b"\0\0", encode_frame(hello())[:50], encode_frame(hello())])
+def test_a_terminal_that_leaves_is_forgotten_at_once(center, data):
+    wire = Terminal(center.server_port).connect()
+    wire.send(data)
+    wire.close()
+    wait_until(lambda: center.handshakes == 0 and len(center.pool) == 0, deadline=4)
+
+
+def test_terminals_that_leave_after_their_credentials_leave_nothing_behind(center, decisions):
+    terminal = Terminal(center.server_port)
+    for _ in range(60):
+        wire, client = terminal.certified()
+        wire.send(client.credentials("login", "alice", "correct horse"))
+        wire.close()
+    wait_until(lambda: len(center.pool) == 0, deadline=5)
+    assert center.handshakes == 0
+
+
+def test_beyond_the_places_of_one_address_or_of_all_the_door_says_busy_and_the_others_go_on(open_center):
+    center = open_center(handshakes=5, handshakes_per_address=3)
+    here, there = Terminal(center.server_port), Terminal(center.server_port, source="127.0.0.2")
+    held = [here.connect() for _ in range(3)]
+    wait_until(lambda: center.handshakes == 3)
+    assert here.connect().rest() == error_flight(ErrorCode.BUSY)
+    held += [there.connect() for _ in range(2)]
+    wait_until(lambda: center.handshakes == 5)
+    assert there.connect().rest() == error_flight(ErrorCode.BUSY)
+    for wire in held:
+        wire.close()
+    wait_until(lambda: center.handshakes == 0)
+    assert isinstance(here.log_in("alice", "correct horse"), Granted)
+
+
+def test_two_hundred_silent_connections_cost_their_places_and_nothing_more(open_center):
+    center = open_center(handshakes_per_address=200, handshake_seconds=3)
+    terminal = Terminal(center.server_port)
+    held = [terminal.connect() for _ in range(200)]
+    wait_until(lambda: center.handshakes == 200)
+    assert Terminal(center.server_port, source="127.0.0.2").connect().rest() == error_flight(ErrorCode.BUSY)
+    for wire in held:
+        assert wire.rest() == error_flight(ErrorCode.TIMEOUT)
+    wait_until(lambda: len(center.pool) == 0)
+
+
+def test_random_bytes_only_ever_end_in_an_error_flight_and_a_close(center):
+    chance = random.Random(20261123)
+    codes = {error_flight(code) for code in (ErrorCode.BAD_FRAME, ErrorCode.BAD_HANDSHAKE, ErrorCode.UNSUPPORTED_VERSION)}
+    for _ in range(200):
+        wire = Terminal(center.server_port).connect()
+        data = chance.randbytes(chance.randrange(4, 400))
+        if chance.random() < 0.5:
+            data = encode_frame(data)
+        wire.send(data)
+        wire.connection.shutdown(1)
+        assert wire.rest() in codes
+        wire.close()
+    wait_until(lambda: len(center.pool) == 0)
+
+
+def test_a_fault_inside_is_told_as_internal_and_the_next_login_works(center, decisions, metrics):
+    decisions.answer = ZeroDivisionError("a bug")
+    wire, client = Terminal(center.server_port).certified()
+    wire.send(client.credentials("login", "alice", "correct horse"))
+    assert wire.rest() == error_flight(ErrorCode.INTERNAL)
+    assert metrics.handshakes_failed == {"INTERNAL": 1}
+    decisions.answer = GRANT
+    assert isinstance(Terminal(center.server_port).log_in("alice", "correct horse"), Granted)
+
+
+def test_stopping_tells_those_inside_and_takes_nobody_new(open_center, decisions):
+    center = open_center()
+    port = center.server_port
+    decisions.may_answer.clear()
+    wire, client = Terminal(port).certified()
+    wire.send(client.credentials("login", "alice", "correct horse"))
+    wait_until(lambda: decisions.asked)
+    center.stop(0.1)
+    assert wire.rest() == error_flight(ErrorCode.SHUTDOWN)
+    with pytest.raises(OSError):
+        Terminal(port).connect()
+    center.stop(0)
+
+
+def test_a_terminal_that_never_reads_or_sends_urgent_data_disturbs_nobody(center):
+    deaf = [Terminal(center.server_port).connect() for _ in range(5)]
+    for wire in deaf:
+        wire.send(encode_frame(hello()))
+        wire.connection.send(b"!", 1)  # MSG_OOB
+    assert isinstance(Terminal(center.server_port).log_in("alice", "correct horse"), Granted)
+    assert all(isinstance(wire, Wire) for wire in deaf)
+    for wire in deaf:
+        wire.close()
