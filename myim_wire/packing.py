@@ -108,6 +108,6 @@ def pack_map(fields: Mapping[str, object]) -> bytes:
     try:
         data: bytes = msgpack.packb(dict(fields), use_bin_type=True, strict_types=True)
         _scan(data)
-    except (TypeError, ValueError, RemoteProtocolError) as error:
+    except (TypeError, ValueError, OverflowError, RemoteProtocolError) as error:
         raise LocalProtocolError(ErrorCode.BAD_COMMAND, str(error), field="content") from None
     return data
