@@ -51,8 +51,9 @@ myim_environment() {
     set --
     for file in $files; do set -- "$@" -r "$file"; done
     .venv/bin/python -m pip install -q --disable-pip-version-check "$@" >&2 || return 1
-    # Editable and without dependencies: `myim` and `python -m myim_server` then work from any directory.
-    .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . >&2 || return 1
+    # Editable and without dependencies: `myim` and `python -m myim_server` then work from any directory. Compat: the directory itself is on
+    # the path, so that a package added later is found too.
+    .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat -e . >&2 || return 1
     echo "$wanted" >"$stamp"
     # dev contains runtime
     if [ "$kind" = dev ]; then
