@@ -4,7 +4,7 @@ What must not live here: what a name or a password may be, hashing, throttles (`
 """
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +28,8 @@ class NoSuchUser(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user as stored; `name` is compared, `shown_name` is as the user wrote it. A raised `generation` revokes all of the user's tickets."""
+    """A user as stored; `name` is compared, `shown_name` is as the user wrote it. A raised `generation` revokes all of the user's
+    tickets."""
 
     user_id: int
     name: str
@@ -54,9 +55,8 @@ class Accounts:
         """The new user's id. Raises NameTaken, StoreUnavailable (the account may then exist)."""
         while True:
             user_id = self._make_id()
-            row = {"id": user_id, "name": name, "shown_name": shown_name, "password_hash": password_hash, "created": now}
             try:
-                self._database.write(lambda connection, row=row: connection.execute(insert(users), {**row, "generation": 1, "is_locked": False}))  # type: ignore[misc]
+                self._insert([_row(user_id, name, shown_name, password_hash, now)])
                 return user_id
             except Exception as error:
                 if not is_duplicate(error):
@@ -64,6 +64,18 @@ class Accounts:
             # Not the id but the name was in use, if anybody has it in the database's eyes.
             if self._database.read(lambda connection: connection.scalar(select(users.c.id).where(users.c.name == name))) is not None:
                 raise NameTaken(name) from None
+
+    def create_all(self, accounts: Sequence[tuple[str, str, str]], now: int) -> list[int]:
+        """`create` for each (name, shown name, password hash), in one transaction: all or none. Raises NameTaken with no name,
+        StoreUnavailable."""
+        ids = [self._make_id() for _ in accounts]
+        try:
+            self._insert([_row(user_id, *account, now) for user_id, account in zip(ids, accounts, strict=True)])
+        except Exception as error:
+            if is_duplicate(error):
+                raise NameTaken from error
+            raise
+        return ids
 
     def find(self, name: str) -> Account | None:
         """The account of exactly this name."""
@@ -112,6 +124,10 @@ class Accounts:
 
         return self._database.write(raise_)
 
+    def _insert(self, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            self._database.write(lambda connection: connection.execute(insert(users), rows))
+
     def _set(self, user_id: int, **values: Any) -> None:
         # The driver counts rows found, not rows changed, so setting what is set already is no error.
         statement = update(users).where(users.c.id == user_id).values(**values)
@@ -123,5 +139,17 @@ class Accounts:
         return None if row is None else _account(row)
 
 
-def _account(row: Row[Any]) -> Account:
+def _row(user_id: int, name: str, shown_name: str, password_hash: str, now: int) -> dict[str, Any]:
+    return {
+        "id": user_id,
+        "name": name,
+        "shown_name": shown_name,
+        "password_hash": password_hash,
+        "generation": 1,
+        "is_locked": False,
+        "created": now,
+    }
+
+
+def _account(row: Row[*tuple[Any, ...]]) -> Account:
     return Account(row.id, row.name, row.shown_name, row.password_hash, row.generation, row.is_locked)

@@ -1,7 +1,8 @@
 """The log of raised generations, which centers poll so that a revoked ticket is found wherever its session is.
 
-What must not live here: raising anything (accounts and terminals do that, in the transaction that writes here). Numbers become visible in their
-order, because whoever writes holds the counter's row until commit: a poll that saw n has seen all below n. So it is taken last in a transaction.
+What must not live here: raising anything (accounts and terminals do that, in the transaction that writes here). Numbers become visible in
+their order, because whoever writes holds the counter's row until commit: a poll that saw n has seen all below n. So it is taken last in a
+transaction.
 """
 
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """What a database must be before it is trusted with messages; every refusal names what is wrong and what to do.
 
-What must not live here: opening connections (`engine`), table definitions (`schema`). Why so strict: a database that does not flush, cannot hold
-an emoji or takes packets that are too small works for months, and then loses what was acknowledged.
+What must not live here: opening connections (`engine`), table definitions (`schema`). Why so strict: a database that does not flush,
+cannot hold an emoji or takes packets that are too small works for months, and then loses what was acknowledged.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ _CONNECT_ERRORS = {
 }
 
 
-def check_reachable(engine: Engine, database_name: str) -> None:
+def check_reachable(engine: Engine) -> None:
     """Raises StoreRefused with the reason if no connection can be made."""
     try:
         engine.connect().close()
@@ -35,7 +35,7 @@ def check_reachable(engine: Engine, database_name: str) -> None:
         cause = (error.orig if isinstance(error, DBAPIError) else None) or error
         known = _CONNECT_ERRORS.get(mysql_code(cause))
         engine.dispose()
-        raise StoreRefused(f"the database cannot be used: {known.format(database=database_name) if known else cause}") from None
+        raise StoreRefused(f"the database cannot be used: {known.format(database=engine.url.database) if known else cause}") from None
 
 
 def check_mariadb(database: Database, allow_unflushed: bool) -> None:
@@ -91,9 +91,8 @@ def _migrate_if_needed(connection: Connection, may_migrate: bool) -> None:
     if version is not None and version not in REVISIONS:
         raise StoreRefused(f"the database is at schema version {version}, newer than this program's {REVISIONS[-1]}; update the program")
     if version is not None and not may_migrate:
-        raise StoreRefused(
-            f"the database is at schema version {version}, this program needs {REVISIONS[-1]}; back it up, then run `myim_server admin migrate`"
-        )
+        needed = f"this program needs {REVISIONS[-1]}; back it up, then run `myim_server admin migrate`"
+        raise StoreRefused(f"the database is at schema version {version}, {needed}")
     # Takes 150 ms to import, and is needed once.
     from myim_server.store.migrations.upgrade import upgrade
 
@@ -110,7 +109,7 @@ def _version(connection: Connection) -> str | None:
         return None
     foreign = sorted(tables)
     if foreign:
-        raise StoreRefused(f"the database holds tables that are not MyIM's ({', '.join(foreign[:3])}) and no schema version; give an empty one")
+        raise StoreRefused(f"the database holds tables that are not MyIM's ({', '.join(foreign[:3])}); give an empty one")
     return None
 
 
@@ -151,7 +150,8 @@ def _check_letters(connection: Connection) -> None:
 
 def _check_tables(connection: Connection) -> None:
     found = connection.exec_driver_sql(
-        "SELECT TABLE_NAME, ENGINE, TABLE_COLLATION FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE'"
+        "SELECT TABLE_NAME, ENGINE, TABLE_COLLATION FROM information_schema.TABLES"
+        " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE'"
     )
     for name, engine, collation in found:
         if name not in metadata.tables:
@@ -159,7 +159,8 @@ def _check_tables(connection: Connection) -> None:
         if str(engine).lower() != "innodb":
             raise StoreRefused(f"table {name} is {engine}, not InnoDB, and would not roll back; ALTER TABLE {name} ENGINE=InnoDB")
         if not str(collation).startswith("utf8mb4_"):
-            raise StoreRefused(f"table {name} is {collation}, not utf8mb4; ALTER TABLE {name} CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+            mend = f"ALTER TABLE {name} CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+            raise StoreRefused(f"table {name} is {collation}, not utf8mb4; {mend}")
     _check_columns(connection)
 
 

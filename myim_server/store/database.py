@@ -1,10 +1,12 @@
 """One database as the tables' parts use it: `write` a transaction, `read` something, both ended within five seconds.
 
 What lives here: connections, transactions, their retries and time limits, and the few words in which the two databases differ. What must
-not: tables, and anything one of them means. Why retries are here: only this file knows whether a failed transaction can have been committed.
+not: tables, and anything one of them means. Why retries are here: only this file knows whether a failed transaction can have been
+committed.
 
-MariaDB: PyMySQL's sockets are cooperative after the monkey patch, so the calling greenlet just waits. SQLite blocks its thread, so all work is
-done in gevent's native threads: one for the only writer, a few for readers. A write's work may be run more than once: it changes nothing but the database.
+MariaDB: PyMySQL's sockets are cooperative after the monkey patch, so the calling greenlet just waits. SQLite blocks its thread, so all
+work is done in gevent's native threads: one for the only writer, a few for readers. A write's work may be run more than once: it changes
+nothing but the database.
 """
 
 import sqlite3
@@ -90,16 +92,16 @@ class Database:
 
 def _outcome(pool: ThreadPool, call: Callable[[], T]) -> T:
     # The pool prints what a task raises; so an error comes back as a value. A caller that gave up before its turn never starts.
-    def caught() -> tuple[T | None, Exception | None]:
+    def caught() -> tuple[T] | Exception:
         try:
-            return call(), None
+            return (call(),)
         except Exception as error:
-            return None, error
+            return error
 
-    result, error = pool.spawn(caught).get()
-    if error is not None:
-        raise error
-    return result  # type: ignore[no-any-return]
+    outcome: tuple[T] | Exception | None = pool.spawn(caught).get()
+    if isinstance(outcome, tuple):
+        return outcome[0]
+    raise outcome or StoreUnavailable("the store is closed")
 
 
 def _transact(engine: Engine, work: Work[T]) -> T:

@@ -1,9 +1,10 @@
 """Opening the store: connections by the settings, the checks of `checks`, and the parts that everybody else is given.
 
-What must not live here: SQL, and anything a table means. Why the settings are a class of their own: the node, the operator's commands and the
-tests open the same store, and only the node has a configuration.
+What must not live here: SQL, and anything a table means. Why the settings are a class of their own: the node, the operator's commands and
+the tests open the same store, and only the node has a configuration.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,8 @@ SOCKET_SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """What to open. `url`: sqlite:///path or mysql://user@host:port/database (or ?unix_socket=path). `pool_size`: connections for writes, and
-    as many for reads (SQLite has one writer). `migrate`: bring an older schema up to date (SQLite and an empty database: always).
+    """What to open. `url`: sqlite:///path or mysql://user@host:port/database (or ?unix_socket=path). `pool_size`: connections for writes,
+    and as many for reads (SQLite has one writer). `migrate`: bring an older schema up to date (SQLite and an empty database: always).
     The offline limits are per target user; see `mailboxes` for how exact they are."""
 
     url: str
@@ -119,7 +120,7 @@ def _open_mariadb(url: URL, settings: StoreSettings) -> Store:
     url = url.set(drivername="mysql+pymysql")
     writer = _mariadb_engine(url, settings.pool_size, is_writer=True)
     reader = _mariadb_engine(url, settings.pool_size, is_writer=False)
-    checks.check_reachable(writer, url.database)
+    checks.check_reachable(writer)
     database = Database(writer, reader, _tongue(writer))
     return _checked(database, settings, lambda: checks.check_mariadb(database, settings.allow_unflushed))
 
@@ -152,7 +153,7 @@ def _mariadb_engine(url: URL, size: int, is_writer: bool) -> Engine:
     )
 
 
-def _checked(database: Database, settings: StoreSettings, check: Any) -> Store:
+def _checked(database: Database, settings: StoreSettings, check: Callable[[], None]) -> Store:
     try:
         check()
         checks.bring_up_to_date(database, settings.migrate)

@@ -1,12 +1,15 @@
 """One batch of messages on its way into the table: what is refused, which `accepted` each gets, and what was there already.
 
-**The order rule.** Within (target, user, slot) `accepted` rises in the order of the list, and above every row of that lane that is there. It rests on:
-1. Before inserting, the transaction reads the highest `accepted` of each *target* that is not below what the batch brings, and the batch goes above it
-   (one dive into an index the pages need anyway; a lane's own would cost another index). Its snapshot begins after `insert` was called, and by the
-   delivery rules all that is earlier in a lane is settled, thus committed, by then, or is in this list before it, or is being written by
-   another center *under a name of this list*. There is no cache: another center may have had the lane since, and nobody would tell.
-2. Such a race ends at the unique index: the later INSERT waits for the other's commit and is refused. Then the rows that are there are read with a
-   lock that keeps them until our commit, and what follows them in the list goes above *their* `accepted`; the rest is inserted again.
+**The order rule.** Within (target, user, slot) `accepted` rises in the order of the list, and above every row of that lane that is there.
+It rests on:
+1. Before inserting, the transaction reads the highest `accepted` of each *target* that is not below what the batch brings, and the batch
+   goes above it (one dive into an index the pages need anyway; a lane's own would cost another index). Its snapshot begins after `insert`
+   was called, and by the delivery rules all that is earlier in a lane is settled, thus committed, by then, or is in this list before it,
+   or is being written by another center *under a name of this list*. There is no cache: another center may have had the lane since, and
+   nobody would tell.
+2. Such a race ends at the unique index: the later INSERT waits for the other's commit and is refused. Then the rows that are there are
+   read with a lock that keeps them until our commit, and what follows them in the list goes above *their* `accepted`; the rest is
+   inserted again.
 A row that is there is never moved: what its owner stored behind it would be overtaken.
 
 What must not live here: transactions and caches that outlive one (`offline`).
@@ -29,8 +32,8 @@ Name = tuple[int, int, int]
 
 
 class StoredMessage(NamedTuple):
-    """A row of the offline table. `accepted`: the accepting center's time in µs, raised on insert where the order rule needs it; `id`: the row's, 0
-    before it is stored; `entered` and `message_id`: where the message entered, and its id there [P-3.10]."""
+    """A row of the offline table. `accepted`: the accepting center's time in µs, raised on insert where the order rule needs it; `id`:
+    the row's, 0 before it is stored; `entered` and `message_id`: where the message entered, and its id there [P-3.10]."""
 
     target: int
     user: int
@@ -44,8 +47,8 @@ class StoredMessage(NamedTuple):
 
 
 class Inserted(enum.Enum):
-    """What became of a message: in the table; there already with the same content; there with other content; not stored because the target's quota
-    is used up, or an earlier one of its lane in this list was; no such user."""
+    """What became of a message: in the table; there already with the same content; there with other content; not stored because the
+    target's quota is used up, or an earlier one of its lane in this list was; no such user."""
 
     STORED = enum.auto()
     DUPLICATE = enum.auto()

@@ -1,9 +1,10 @@
 """How full each target's offline store is, nearly: counts that are read rarely and added to in memory.
 
-What must not live here: SQL. Why not exact: counting 100,000 rows for each message would cost more than storing it, and a counter row per target
-would make all senders to it wait for each other. The bound: a count is read again when this process has added a sixteenth of the quota since, and
-before anything is refused (then at most once a second of the messages' `accepted`). So a mailbox can grow over its quota by at most a sixteenth
-for each *other* center that stores for it at the same time, plus one batch each; and it is refused only by a count that was read.
+What must not live here: SQL. Why not exact: counting 100,000 rows for each message would cost more than storing it, and a counter row per
+target would make all senders to it wait for each other. The bound: a count is read again when this process has added a sixteenth of the
+quota since, and before anything is refused (then at most once a second of the messages' `accepted`). So a mailbox can grow over its quota
+by at most a sixteenth for each *other* center that stores for it at the same time, plus one batch each; and it is refused only by a count
+that was read.
 """
 
 from collections.abc import Iterable

@@ -69,7 +69,8 @@ class Offline:
         return self._database.read(look) if targets else set()
 
     def confirm(self, names: Sequence[tuple[int, int, int]]) -> int:
-        """Deletes the QoS 1 messages of these (target, user, time) and stores a receipt for the sender of each, in one transaction; how many.
+        """Deletes the QoS 1 messages of these (target, user, time) and stores a receipt for the sender of each, in one transaction; how
+        many.
 
         Names that are not there are passed over, so it may be repeated, and of confirmations that race one makes the receipt; yields.
         """

@@ -1,8 +1,8 @@
 """The texts of the statements that run for every message, built from numbers and bytes.
 
-Why text: SQLAlchemy and the drivers' own parameters cost more than the database does for a row of 100 bytes. Why this is safe: only integers (by
-`%d`) and hex digits ever enter a text; a name or any other string never does. What must not live here: running them, and rules.
-All numbers come as the tables have them (`schema.signed`).
+Why text: SQLAlchemy and the drivers' own parameters cost more than the database does for a row of 100 bytes. Why this is safe: only
+integers (by `:d`) and hex digits ever enter a text; a name or any other string never does. What must not live here: running them, and
+rules. All numbers come as the tables have them (`schema.signed`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,23 +32,13 @@ def inserts(rows: Iterable[str], most_chars: int) -> Iterator[str]:
 
 def row(target: int, user: int, time: int, qos: int, accepted: int, entered: int, message_id: int, body: bytes) -> str:
     """One row of an INSERT; a body of n bytes takes 2 n characters."""
-    return "(%d,%d,%d,%d,%d,%d,%d,%d,%d,x'%s')" % (
-        target,
-        user,
-        time,
-        time & 63,
-        qos,
-        accepted,
-        entered,
-        message_id,
-        len(body),
-        body.hex(),
-    )
+    numbers = f"{target:d},{user:d},{time:d},{time & 63:d},{qos:d},{accepted:d},{entered:d},{message_id:d},{len(body):d}"
+    return f"({numbers},x'{body.hex()}')"
 
 
 def numbers(values: Iterable[int]) -> str:
     """Integers with commas between them."""
-    return ",".join(["%d" % value for value in values])
+    return ",".join([f"{value:d}" for value in values])
 
 
 def highest_above(tongue: Tongue, lowest: Iterable[tuple[int, int]]) -> str:
@@ -70,14 +60,16 @@ def having_rows(tongue: Tongue, targets: Iterable[int]) -> str:
 
 def in_groups(pairs: Sequence[tuple[int, int]], column: str) -> str:
     """A condition on (column, time) being one of the sorted pairs."""
-    parts = [f"({column}={key:d} AND time IN ({numbers(map(itemgetter(1), group))}))" for key, group in groupby(pairs, key=itemgetter(0))]
+    groups = groupby(pairs, key=itemgetter(0))
+    parts = [f"({column}={key:d} AND time IN ({numbers(map(itemgetter(1), group))}))" for key, group in groups]
     return " OR ".join(parts)
 
 
 def named(names: Sequence[tuple[int, int, int]]) -> str:
     """A condition on (target, user, time) being one of the sorted names; a range of the index `offline_name` for each."""
-    groups = groupby(names, key=itemgetter(0, 1))
-    parts = [f"(target={target:d} AND user={user:d} AND time IN ({numbers(map(itemgetter(2), group))}))" for (target, user), group in groups]
+    parts = []
+    for (target, user), group in groupby(names, key=itemgetter(0, 1)):
+        parts.append(f"(target={target:d} AND user={user:d} AND time IN ({numbers(map(itemgetter(2), group))}))")
     return " OR ".join(parts)
 
 

@@ -3,7 +3,7 @@
 What must not live here: making them. `offline.confirm` does that, in the transaction that deletes the message, so a receipt is true.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, and_, select
 
@@ -12,6 +12,7 @@ from myim_server.store.offline_sql import in_groups
 from myim_server.store.schema import receipts, signed
 
 DROPPED_AT_ONCE = 200
+ASKED_AT_ONCE = 1000
 
 
 class Receipts:
@@ -25,6 +26,19 @@ class Receipts:
         mine = and_(receipts.c.user == user_id, receipts.c.slot == slot)
         statement = select(receipts.c.target, receipts.c.time).where(mine).order_by(receipts.c.time, receipts.c.target).limit(limit)
         return [(target, time) for target, time in self._database.read(lambda connection: connection.execute(statement).all())]
+
+    def users_with_receipts(self, user_ids: Iterable[int]) -> set[int]:
+        """Those of the users for whose terminals receipts wait; yields."""
+        wanted = list(user_ids)
+
+        def look(connection: Connection) -> set[int]:
+            found: set[int] = set()
+            for i in range(0, len(wanted), ASKED_AT_ONCE):
+                chosen = receipts.c.user.in_(wanted[i : i + ASKED_AT_ONCE])
+                found.update(connection.scalars(select(receipts.c.user).where(chosen).distinct()))
+            return found
+
+        return self._database.read(look) if wanted else set()
 
     def drop(self, user_id: int, slot: int, pairs: Sequence[tuple[int, int]]) -> None:
         """Forgets these (target, time), which the sender has; those that are not there are passed over."""

@@ -9,7 +9,20 @@ own are microseconds since 1970. Bodies and keys are bytes; names are utf8mb4 wi
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Dialect, Index, Integer, LargeBinary, MetaData, SmallInteger, String, Table, TypeDecorator
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    TypeDecorator,
+)
 from sqlalchemy.dialects import mysql
 
 # In their order; the last is what this program needs. Old names never change.
@@ -63,8 +76,9 @@ def _bytes(length: int) -> Any:
     return LargeBinary(length).with_variant(mysql.VARBINARY(length), "mysql", "mariadb")
 
 
-def _table(name: str, *parts: Column[Any] | Index, **options: Any) -> Table:
-    return Table(name, metadata, *parts, **MYSQL_TABLE, **options)
+def _table(name: str, *parts: Column[Any] | Index, **options: Any) -> Table[Any]:
+    made: Table[Any] = Table(name, metadata, *parts, **{**MYSQL_TABLE, **options})
+    return made
 
 
 metadata = MetaData()

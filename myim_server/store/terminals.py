@@ -1,7 +1,8 @@
 """Terminals of users: their slots, generations, last logins, and the networks a user came from.
 
-What must not live here: keys' making, tickets, warnings' words. A slot is the low six bits of every name its terminal gives [P-3.6], so it is
-given to another terminal only when nobody can remember the old one's names: after 40 idle days. A generation never falls, whoever has the slot.
+What must not live here: keys' making, tickets, warnings' words. A slot is the low six bits of every name its terminal gives [P-3.6], so
+it is given to another terminal only when nobody can remember the old one's names: after 40 idle days. A generation never falls, whoever
+has the slot.
 """
 
 from collections.abc import Iterable
@@ -84,8 +85,8 @@ class Terminals:
 
         def admit(connection: Connection) -> list[Admission]:
             admissions = [_admit(connection, arrival) for arrival in arrivals]
-            raised = [Raised(who.user_id, admission.slot, admission.generation) for who, admission in zip(arrivals, admissions, strict=True)]
-            self._changes.append(connection, raised)
+            pairs = zip(arrivals, admissions, strict=True)
+            self._changes.append(connection, [Raised(who.user_id, admission.slot, admission.generation) for who, admission in pairs])
             return admissions
 
         return self._database.write(admit) if arrivals else []
@@ -94,6 +95,11 @@ class Terminals:
         """The terminal was seen; keeps its slot from being reused."""
         statement = update(terminals).where(_at(user_id, slot), terminals.c.last_seen < now).values(last_seen=now)
         self._database.write(lambda connection: connection.execute(statement))
+
+    def slot_of(self, user_id: int, terminal_key: bytes) -> int | None:
+        """The slot this terminal key has with the user, or None; yields."""
+        statement = select(terminals.c.slot).where(terminals.c.user == user_id, terminals.c.terminal_key == terminal_key)
+        return self._database.read(lambda connection: connection.scalar(statement))
 
     def generations(self, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], tuple[int, int]]:
         """(user, slot) → (user's generation, terminal's generation), for those that exist."""

@@ -1,4 +1,7 @@
-"""Counters of failed logins, by names the caller makes. What a count means, and how long it lasts, is the caller's rule (`myim_server.throttles`)."""
+"""Counters of failed logins, by names the caller makes.
+
+What must not live here: what a count means and how long it lasts, which is the caller's rule (`myim_server.throttles`).
+"""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -57,8 +60,9 @@ class Throttles:
         """Forgets at most `limit` counters whose `until` is before this time; how many."""
 
         def purge(connection: Connection) -> int:
-            old = connection.scalars(select(throttles.c.counter).where(throttles.c.until < before).limit(limit)).all()
-            return connection.execute(delete(throttles).where(throttles.c.counter.in_(old), throttles.c.until < before)).rowcount if old else 0
+            is_over = throttles.c.until < before
+            old = connection.scalars(select(throttles.c.counter).where(is_over).limit(limit)).all()
+            return connection.execute(delete(throttles).where(throttles.c.counter.in_(old), is_over)).rowcount
 
         return self._database.write(purge)
 

@@ -1,4 +1,7 @@
-"""The keys that seal tickets, wrapped: the store never sees one that opens anything. When keys come and go is the business of `myim_server.tickets`."""
+"""The keys that seal tickets, wrapped: the store never sees one that opens anything.
+
+What must not live here: when keys come and go, which is the business of `myim_server.tickets`.
+"""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -32,7 +35,7 @@ class TicketKeys:
     def add(self, wrapped: bytes, created: int) -> int:
         """Keeps a key; its id, which rises and is never given again."""
         row = {"wrapped": wrapped, "created": created}
-        return self._database.write(lambda connection: int(connection.execute(insert(ticket_keys).values(row)).inserted_primary_key[0]))
+        return self._database.write(lambda connection: int(connection.execute(insert(ticket_keys).values(row)).lastrowid))
 
     def drop(self, key_ids: Iterable[int]) -> None:
         """Forgets these keys; ids that are not there are passed over."""

@@ -1,5 +1,7 @@
 """Accounts, terminals and what logging in needs. Released revisions never change."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
@@ -9,7 +11,7 @@ from myim_server.store.migrations.steps import create_index_once
 revision = "0001"
 down_revision = None
 
-_OPTIONS = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "if_not_exists": True}
+_OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "if_not_exists": True}
 
 
 def _text(length: int) -> sa.types.TypeEngine[str]:
@@ -21,6 +23,7 @@ def _bytes(length: int) -> sa.types.TypeEngine[bytes]:
 
 
 def upgrade() -> None:
+    """Creates the tables; may be run again."""
     _people()
     _changes()
     _login()

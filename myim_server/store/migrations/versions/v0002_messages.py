@@ -1,5 +1,7 @@
 """Offline messages and the receipts for them. Released revisions never change."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
@@ -9,10 +11,11 @@ from myim_server.store.migrations.steps import create_index_once
 revision = "0002"
 down_revision = "0001"
 
-_OPTIONS = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "if_not_exists": True}
+_OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "if_not_exists": True}
 
 
 def upgrade() -> None:
+    """Creates the tables; may be run again."""
     op.create_table(
         "offline_messages",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True, autoincrement=True),
