@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,9 +116,9 @@ class Node:
         assert self.process is not None
         return self.process.pid
 
-    def start(self) -> None:
-        """Start it and wait until both doors are open."""
-        command = [PYTHON, "-m", "myim_server", "node", "--config", str(self.config)]
+    def start(self, program: Sequence[str] = (PYTHON, "-m", "myim_server")) -> None:
+        """Start it and wait until both doors are open; `program` stands in for the server's own command line."""
+        command = [*program, "node", "--config", str(self.config)]
         self.process = Process(command, self.directory / "node.log", self.core, self.environment)
         for port in (self.login_port, self.center_port):
             self.process.await_listening(port)

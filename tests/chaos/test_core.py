@@ -1,0 +1,26 @@
+"""The chaos run in every check: nothing is lost, doubled or reordered, on both stores; and each broken mechanism turns it red."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos.core import Options, run
+
+# One after the other on one worker: each takes all the machine has.
+pytestmark = pytest.mark.xdist_group("chaos")
+
+
+@pytest.mark.parametrize("store", ["sqlite", "mariadb"])
+def test_nothing_settled_is_lost_doubled_or_reordered_while_everything_is_killed(store: str) -> None:
+    options = Options(messages=10_000, kills=8, seed=11, store=store)
+    outcome = run(options)
+    assert outcome.exit_code == 0, outcome.summary(options)
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "violation"), [("settle_before_commit", "lost"), ("no_dedupe", "duplicated"), ("no_lane", "reordered")]
+)
+def test_a_broken_mechanism_is_noticed(sabotage: str, violation: str) -> None:
+    options = Options(messages=6_000, kills=6, seed=12, sabotage=sabotage)
+    outcome = run(options)
+    assert getattr(outcome.verdict, violation) > 0, outcome.summary(options)
