@@ -96,7 +96,7 @@ class Node:
             )
         )
         tokens = config.tokens
-        tickets = Tickets(
+        self.tickets = tickets = Tickets(
             self.store.tickets,
             secret,
             wall_clock,
@@ -132,21 +132,16 @@ class Node:
         )
         limits = LoginLimits(config.max_handshakes, config.max_handshakes_per_address, config.handshake_seconds)
         listen = (config.listen.host, config.listen.port)
-        self.login = LoginCenter(listen, login_keys, accounts, self._servers, wall_clock, self._count_login, limits)
+        self.login = LoginCenter(listen, login_keys, accounts, self._servers, wall_clock, self.metrics, limits)
         self.login.build()
 
     def count_dropped_line(self) -> None:
         """A log line was not written."""
         self.metrics.log_lines_dropped += 1
 
-    def _count_login(self, code: ErrorCode) -> None:
-        self.metrics.handshakes_failed[code.name] += 1
-
     def _build_center(self, store: Store, tickets: Tickets) -> None:
         config, delivery, tokens = self._config.center, self._config.delivery, self._config.tokens
-        generations = Generations(
-            store.terminals.raised_since, self._revoke, isolated_seconds=tokens.isolated_seconds, valid_seconds=tokens.valid_hours * _HOUR
-        )
+        generations = Generations(store.terminals, self._revoke, isolated_seconds=tokens.isolated_seconds)
         generations.poll(time.monotonic())
         outbound = Outbound(gevent.get_hub().loop.run_callback)
         sessions = Sessions(config.sessions_per_user)
@@ -247,10 +242,11 @@ class Node:
     def _publish(self) -> None:
         center, config = self.center, self._config.center
         if center is not None and self.router is not None:
-            told: Address = config.advertise or Address(center.server_host, center.server_port)
+            host, port = str(center.server_host), int(center.server_port or 0)
+            told: Address = config.advertise or Address(host, port)
             load = min(100, 100 * len(self.router.parties) // config.max_connections)
             self._directory.publish_server(
-                Server(self.node_id, "center", told.host, told.port or center.server_port, config.priority, load, center.is_draining)
+                Server(self.node_id, "center", told.host, told.port or port, config.priority, load, center.is_draining)
             )
 
     def _revoke(self, user: int, slot: int | None, generation: int) -> None:

@@ -166,8 +166,8 @@ class Router:
         else:
             self._metrics.qos0_dropped += 1
 
-    def _stored_once(self, outcomes: Outcomes | BaseException) -> None:
-        if isinstance(outcomes, BaseException) or outcomes[0][1] is not None:
+    def _stored_once(self, outcomes: Outcomes | Exception) -> None:
+        if isinstance(outcomes, Exception) or outcomes[0][1] is not None:
             self._metrics.qos0_dropped += 1
 
     def receipt(self, party: Party, pairs: Sequence[tuple[int, int]]) -> None:
@@ -207,8 +207,8 @@ class Router:
     def _store(self, action: owner_side.Store) -> None:
         lane, attempt = action.lane, action.attempt
 
-        def done(outcomes: Outcomes | BaseException) -> None:
-            if isinstance(outcomes, BaseException):
+        def done(outcomes: Outcomes | Exception) -> None:
+            if isinstance(outcomes, Exception):
                 self.carry_out(lane.store_failed(attempt, self._now()))
             else:
                 self.carry_out(lane.stored(attempt, outcomes, self._now()))
@@ -309,8 +309,8 @@ class Router:
     def _read(self, action: target_side.Read) -> None:
         inbox = action.inbox
 
-        def done(page: Page | BaseException) -> None:
-            if isinstance(page, BaseException):
+        def done(page: Page | Exception) -> None:
+            if isinstance(page, Exception):
                 self.carry_out(inbox.read_failed())
             else:
                 self.carry_out(inbox.read_done(page[0], page[1], self._now()))
@@ -320,8 +320,8 @@ class Router:
     def _confirm(self, action: target_side.Confirm) -> None:
         inbox, names = action.inbox, action.names
 
-        def done(result: int | BaseException) -> None:
-            if isinstance(result, BaseException):
+        def done(result: int | Exception) -> None:
+            if isinstance(result, Exception):
                 inbox.confirm_failed(names)
                 return
             self.carry_out(inbox.confirmed(names))

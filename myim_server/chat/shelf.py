@@ -63,15 +63,15 @@ class Shelf:
         self._reads: Batch[Inbox, Page] = Batch(self._flush_reads, 64, 0.0, spawn, parallel=4)
         self._confirms: Batch[tuple[Inbox, list[tuple[int, int]]], int] = Batch(self._flush_confirms, 64, limits.linger_seconds, spawn)
 
-    def put(self, user: int, target: int, qos: int, letters: Sequence[Letter], done: Callable[[Outcomes | BaseException], None]) -> None:
+    def put(self, user: int, target: int, qos: int, letters: Sequence[Letter], done: Callable[[Outcomes | Exception], None]) -> None:
         """Store letters of one lane, in order; done gets (time, code or None) of each after the commit, or what went wrong."""
         self._puts.submit_later(_Put(user, target, qos, letters), done)
 
-    def read(self, inbox: Inbox, done: Callable[[Page | BaseException], None]) -> None:
+    def read(self, inbox: Inbox, done: Callable[[Page | Exception], None]) -> None:
         """The oldest rows not handed to this session, QoS 0 rows already deleted; done gets (rows, is_more)."""
         self._reads.submit_later(inbox, done)
 
-    def confirm(self, inbox: Inbox, names: list[tuple[int, int]], done: Callable[[int | BaseException], None]) -> None:
+    def confirm(self, inbox: Inbox, names: list[tuple[int, int]], done: Callable[[int | Exception], None]) -> None:
         """Delete rows of (user, time) and keep their receipts."""
         self._confirms.submit_later((inbox, names), done)
 
