@@ -183,11 +183,11 @@ class Journey:
             self._number_step = min(self._number_step * STALE_STEP, 1 << 40)
         if ending is Ending.LOG_IN:
             self._log_in()
-        itinerary.failed()
         if not self._is_list_fixed:
             if itinerary.rounds in (2, 5) or itinerary.rounds % 20 == 19:
                 self._refresh_list()
             itinerary.replace(self._courier.account.servers)
+        itinerary.failed()
 
     def _log_in(self) -> None:
         self._needs_password = True
