@@ -1,0 +1,370 @@
+"""Registering and logging in over the real store: what is granted, what is refused, and that strangers learn and spoil nothing."""
+
+import os
+import unicodedata
+
+import gevent
+import pytest
+
+from myim_server.chat.accounts import Accounts
+from myim_server.passwords import HashingCost, Passwords
+from myim_server.refusals import RequestRefused, StoreUnavailable
+from myim_server.store.engine import StoreSettings, open_store
+from myim_server.throttles import SECOND, TrustedNetworks, account_counter
+from myim_server.tickets import Tickets
+from myim_wire.contents import Server
+from myim_wire.errors import ErrorCode
+from myim_wire.login_flights import CredentialsReceived
+
+START = 1_800_000_000 * SECOND
+DAY = 24 * 3600 * SECOND
+HERE = "192.0.2.7"
+PASSWORD = "correct horse battery"
+SERVERS = [Server(node=7, role="center", host="127.0.0.1", port=7401, priority=10, load=0, draining=False)]
+CHEAP = HashingCost(memory_kib=64, passes=1)
+
+
+class Recorded:
+    """A part that notes the name of every method called on it, in a list it shares."""
+
+    def __init__(self, part, calls):
+        self._part = part
+        self._calls = calls
+
+    def __getattr__(self, name):
+        method = getattr(self._part, name)
+
+        def called(*args, **kwargs):
+            self._calls.append(name)
+            return method(*args, **kwargs)
+
+        return called
+
+
+class House:
+    """Accounts over a store of their own, a clock that the test moves, and terminals by name."""
+
+    def __init__(self, store, passwords, **options):
+        self.store = store
+        self.passwords = passwords
+        self.now = START
+        self.calls = []
+        self.tickets = Tickets(store.tickets, bytes(32), lambda: self.now)
+        self.tickets.rotate()
+        self.options = {"trusted": TrustedNetworks([]), "is_registration_open": True, **options}
+        self.accounts = self.open()
+
+    def open(self, **options):
+        parts = [Recorded(part, self.calls) for part in (self.store.accounts, self.store.terminals, self.store.throttles, self.passwords)]
+        return Accounts(*parts, self.tickets, servers=lambda: SERVERS, **{**self.options, **options})
+
+    def register(self, name="alice", password=PASSWORD, terminal="desk", address=HERE):
+        return self.accounts.register(asked("register", name, password, terminal), address, self.now)
+
+    def log_in(self, name="alice", password=PASSWORD, terminal="desk", address=HERE):
+        return self.accounts.log_in(asked("login", name, password, terminal), address, self.now)
+
+    def refusal(self, *args, **kwargs):
+        with pytest.raises(RequestRefused) as refused:
+            self.log_in(*args, **kwargs)
+        return refused.value
+
+    def fail(self, times, **kwargs):
+        """So many wrong passwords, each after the delay of the one before and from an address of its own."""
+        for i in range(times):
+            self.now += 901 * SECOND
+            assert self.refusal(password="wrong password", address=f"10.{i // 250}.{i % 250}.1", **kwargs).code is ErrorCode.LOGIN_FAILED
+
+
+def asked(op, name, password, terminal):
+    key = terminal.encode().ljust(32, b".")
+    return CredentialsReceived(op, name, password, terminal, key, key[::-1])
+
+
+@pytest.fixture
+def store(tmp_path):
+    opened = open_store(StoreSettings(f"sqlite:///{tmp_path}/login.db"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def passwords():
+    made = Passwords(threads=2, queue=200, cost=CHEAP)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def house(store, passwords):
+    return House(store, passwords)
+
+
+def test_a_registration_grants_what_a_login_grants_without_warnings(house):
+    grant = house.register("Alice")
+    assert (grant.name, grant.slot, grant.terminal_generation) == ("Alice", 0, 1)
+    assert (grant.issued, grant.expires) == (START, START + DAY)
+    assert (grant.last_login, grant.new_terminal, grant.new_network) == (None, False, False)
+    assert (grant.friends_version, grant.friends_hash) == (0, bytes(32))
+    assert grant.servers == tuple(SERVERS)
+    ticket = house.tickets.open(grant.token)
+    assert (ticket.user, ticket.slot, ticket.terminal_public) == (grant.user, 0, b"desk".ljust(32, b"."))
+    assert (ticket.user_generation, ticket.terminal_generation, ticket.authenticated) == (1, 1, START)
+    assert ticket.session_key == grant.session_key
+
+
+def test_each_login_of_a_terminal_keeps_its_slot_raises_its_generation_and_tells_of_the_one_before(house):
+    first = house.register()
+    house.now += SECOND
+    second = house.log_in(address="192.0.2.200")
+    assert (second.user, second.slot, second.terminal_generation) == (first.user, first.slot, 2)
+    assert second.session_key != first.session_key
+    assert second.last_login is not None
+    assert (second.last_login.time, second.last_login.address, second.last_login.terminal) == (START, HERE, "desk")
+    assert (second.new_terminal, second.new_network) == (False, False)
+
+
+def test_a_new_terminal_gets_a_slot_of_its_own_and_a_warning(house):
+    house.register()
+    grant = house.log_in(terminal="phone")
+    assert (grant.slot, grant.terminal_generation) == (1, 1)
+    assert (grant.new_terminal, grant.new_network) == (True, False)
+
+
+def test_a_known_terminal_in_a_new_network_is_a_warning_once(house):
+    house.register()
+    assert house.log_in(address="198.51.100.1").new_network
+    assert not house.log_in(address="198.51.100.99").new_network
+
+
+@pytest.mark.parametrize("name", ["Alice", "ALICE", "ａｌｉｃｅ"])
+def test_a_name_is_taken_and_found_in_every_way_of_writing_it(house, name):
+    user = house.register("alice").user
+    with pytest.raises(RequestRefused) as refused:
+        house.register(name, terminal="other")
+    assert refused.value.code is ErrorCode.NAME_TAKEN
+    assert house.log_in(name).user == user
+
+
+def test_a_password_is_the_same_composed_and_decomposed(house):
+    house.register("bob", unicodedata.normalize("NFD", "crème brûlée 9"))
+    house.log_in("bob", unicodedata.normalize("NFC", "crème brûlée 9"))
+
+
+REFUSED_REGISTRATIONS = [
+    ("", PASSWORD, ErrorCode.NAME_INVALID),
+    (" alice", PASSWORD, ErrorCode.NAME_INVALID),
+    ("alice\0", PASSWORD, ErrorCode.NAME_INVALID),
+    ("a\u202elice", PASSWORD, ErrorCode.NAME_INVALID),
+    ("p\u0430ypal", PASSWORD, ErrorCode.NAME_INVALID),
+    ("x" * 10_240, PASSWORD, ErrorCode.NAME_INVALID),
+    ("alice'; DROP TABLE users; --", PASSWORD, ErrorCode.NAME_INVALID),
+    ("alice", "short", ErrorCode.PASSWORD_REFUSED),
+    ("alice", "x" * 257, ErrorCode.PASSWORD_REFUSED),
+    ("alice", "password1", ErrorCode.PASSWORD_REFUSED),
+    ("alice", "alice-and-the-rest", ErrorCode.PASSWORD_REFUSED),
+]
+
+
+@pytest.mark.parametrize(("name", "password", "code"), REFUSED_REGISTRATIONS)
+def test_a_bad_name_or_password_makes_no_account(house, name, password, code):
+    with pytest.raises(RequestRefused) as refused:
+        house.register(name, password)
+    assert refused.value.code is code
+    assert "create" not in house.calls
+
+
+def test_closed_registration_is_told_before_anything_else(house):
+    accounts = house.open(is_registration_open=False)
+    with pytest.raises(RequestRefused) as refused:
+        accounts.register(asked("register", "", "", "desk"), HERE, house.now)
+    assert refused.value.code is ErrorCode.REGISTRATION_CLOSED
+    assert house.calls == []
+
+
+@pytest.mark.parametrize("text", ["' OR '1'='1", '"; --', "%s%n{0}", "*)(uid=*", "\\", "x\ny", "😀" * 8, "名" * 8])
+def test_strings_that_mean_something_elsewhere_are_plain_text(house, text):
+    house.register("bob", f"{text} and more of it", terminal=text)
+    house.log_in("bob", f"{text} and more of it", terminal=text)
+    assert house.refusal(text, PASSWORD).code is ErrorCode.LOGIN_FAILED
+    assert house.refusal("bob", "and more of it").code is ErrorCode.LOGIN_FAILED
+
+
+def test_unknown_wrong_locked_and_impossible_take_the_same_steps_and_are_told_the_same(house):
+    house.register("alice")
+    house.register("mallory")
+    house.store.accounts.lock(house.store.accounts.find("mallory").user_id)
+    seen = []
+    tries = [("nobody", PASSWORD), ("alice", "wrong password"), ("mallory", PASSWORD), ("not a name", PASSWORD), ("", PASSWORD)]
+    for name, password in tries:
+        house.calls.clear()
+        refused = house.refusal(name, password, terminal="stranger")
+        seen.append((refused.code, refused.text, refused.retry_ms, refused.field, tuple(house.calls)))
+        assert "verify" in house.calls
+    assert len(set(seen)) == 1
+
+
+def test_the_fifth_failure_delays_the_account_for_all_who_guess_known_name_or_not(house):
+    house.register("alice")
+    for name in ("alice", "nobody"):
+        for i in range(5):
+            assert house.refusal(name, "wrong password", terminal="stranger", address=f"10.0.0.{i}").code is ErrorCode.LOGIN_FAILED
+        refused = house.refusal(name, PASSWORD, terminal="stranger", address="10.0.0.9")
+        assert (refused.code, refused.retry_ms) == (ErrorCode.THROTTLED, 1_000)
+    house.now += SECOND
+    assert house.log_in("alice", terminal="stranger").new_terminal
+    assert house.refusal("nobody", terminal="stranger").code is ErrorCode.LOGIN_FAILED
+    assert house.refusal("nobody", terminal="stranger").retry_ms == 2_000
+
+
+def test_a_success_begins_the_count_anew(house):
+    house.register()
+    for _ in range(3):
+        for _ in range(4):
+            assert house.refusal(password="wrong password").code is ErrorCode.LOGIN_FAILED
+        house.log_in()
+
+
+@pytest.mark.parametrize(("failures", "is_let_in"), [(99, True), (100, False), (101, False)])
+def test_the_hundredth_failure_in_a_row_stops_new_terminals_until_the_counter_is_cleared(house, failures, is_let_in):
+    house.register()
+    house.fail(failures, terminal="stranger")
+    house.now += 365 * DAY
+    house.tickets.rotate()
+    if not is_let_in:
+        assert house.refusal(terminal="stranger").code is ErrorCode.LOGIN_FAILED
+        house.store.throttles.clear(account_counter("alice"))
+    assert house.log_in(terminal="stranger").user
+
+
+def test_nobody_can_lock_the_owner_out_of_a_terminal_that_logged_in_before(house):
+    house.register()
+    house.fail(120, terminal="stranger")
+    assert house.log_in(terminal="desk").slot == 0
+    assert house.refusal(terminal="stranger").code is ErrorCode.LOGIN_FAILED
+
+
+def test_a_known_terminal_has_its_own_delays(house):
+    house.register()
+    for _ in range(5):
+        assert house.refusal(password="wrong password").code is ErrorCode.LOGIN_FAILED
+    assert house.refusal().code is ErrorCode.THROTTLED
+    assert house.log_in(terminal="phone").new_terminal
+
+
+def test_thirty_failures_from_an_address_in_ten_minutes_stop_all_its_logins_and_registrations(house):
+    house.register()
+    for i in range(30):
+        assert house.refusal(f"nobody{i}").code is ErrorCode.LOGIN_FAILED
+    refused = house.refusal()
+    assert refused.code is ErrorCode.THROTTLED
+    assert refused.retry_ms == 600_000
+    with pytest.raises(RequestRefused) as registering:
+        house.register("bob")
+    assert registering.value.code is ErrorCode.THROTTLED
+    assert house.log_in(address="192.0.2.8").user
+    house.now += 600 * SECOND
+    assert house.log_in().user
+    assert house.refusal("nobody").code is ErrorCode.LOGIN_FAILED
+    assert house.log_in().user
+
+
+def test_addresses_in_trusted_networks_are_not_throttled_but_accounts_still_are(store, passwords):
+    house = House(store, passwords, trusted=TrustedNetworks(["192.0.2.0/24"]))
+    house.register()
+    for i in range(40):
+        assert house.refusal(f"nobody{i}").code is ErrorCode.LOGIN_FAILED
+    for _ in range(5):
+        assert house.refusal(password="wrong password").code is ErrorCode.LOGIN_FAILED
+    assert house.refusal().code is ErrorCode.THROTTLED
+
+
+def test_asking_which_names_are_taken_is_counted_for_the_address(house):
+    house.register()
+    for _ in range(30):
+        with pytest.raises(RequestRefused) as refused:
+            house.register("alice", terminal="stranger")
+        assert refused.value.code is ErrorCode.NAME_TAKEN
+    assert house.refusal().code is ErrorCode.THROTTLED
+
+
+def test_parallel_guesses_are_counted_one_by_one(house):
+    house.register()
+    house.calls.clear()
+    guesses = [gevent.spawn(house.refusal, "alice", f"wrong password {i}", "stranger", f"10.0.{i}.1") for i in range(50)]
+    gevent.joinall(guesses, timeout=60, raise_error=True)
+    codes = [guess.value.code for guess in guesses]
+    assert (codes.count(ErrorCode.LOGIN_FAILED), codes.count(ErrorCode.THROTTLED)) == (5, 45)
+    assert house.calls.count("verify") == 5
+
+
+def test_parallel_right_logins_of_one_account_all_succeed_each_with_its_own_generation(house):
+    house.register()
+    logins = [gevent.spawn(house.log_in) for _ in range(50)]
+    gevent.joinall(logins, timeout=60, raise_error=True)
+    assert sorted(login.value.terminal_generation for login in logins) == list(range(2, 52))
+
+
+def test_two_who_register_one_name_at_once_make_one_account(house):
+    def register(terminal):
+        try:
+            return house.register("alice", terminal=terminal).user
+        except RequestRefused as refused:
+            return refused.code
+
+    tries = [gevent.spawn(register, f"terminal {i}") for i in range(8)]
+    gevent.joinall(tries, timeout=60, raise_error=True)
+    assert [t.value for t in tries].count(ErrorCode.NAME_TAKEN) == 7
+
+
+def test_the_sixty_fifth_terminal_finds_no_slot(house):
+    house.register()
+    for i in range(63):
+        house.log_in(terminal=f"terminal {i}")
+    assert house.refusal(terminal="one more").code is ErrorCode.NO_FREE_SLOT
+    assert house.log_in().slot == 0
+
+
+def test_a_hash_is_made_again_at_the_next_login_after_the_cost_rose(house, store):
+    house.register()
+    before = store.accounts.find("alice").password_hash
+    dearer = Passwords(threads=1, queue=10, cost=HashingCost(memory_kib=128, passes=1))
+    try:
+        house.passwords = dearer
+        house.accounts = house.open()
+        house.log_in()
+        after = store.accounts.find("alice").password_hash
+        assert "m=64," in before
+        assert "m=128," in after
+        house.log_in()
+        assert store.accounts.find("alice").password_hash == after
+    finally:
+        dearer.close()
+
+
+def test_while_the_store_is_away_nobody_is_let_in_and_all_are_told_to_come_again(house):
+    class Away:
+        def __getattr__(self, name):
+            def away(*args):
+                raise StoreUnavailable("away")
+
+            return away
+
+    for part in range(3):
+        parts = [house.store.accounts, house.store.terminals, house.store.throttles, house.passwords]
+        parts[part] = Away()
+        accounts = Accounts(*parts, house.tickets, servers=lambda: SERVERS, **house.options)
+        for act in (accounts.log_in, accounts.register):
+            with pytest.raises(RequestRefused) as refused:
+                act(asked("register", f"bob{part}", PASSWORD, "desk"), HERE, house.now)
+            assert refused.value.code is ErrorCode.STORE_UNAVAILABLE
+
+
+def test_no_password_and_no_key_is_in_the_store_in_the_clear(house, tmp_path):
+    secret = os.urandom(8).hex() + " horse battery"
+    grant = house.register("alice", secret)
+    house.store.close()
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"alice" in written
+    for hidden in (secret.encode(), grant.session_key, grant.token):
+        assert hidden not in written
