@@ -37,10 +37,10 @@ def center(tmp_path, tickets):
     passwords = Passwords(threads=2, queue=200, cost=HashingCost(memory_kib=64, passes=1))
     accounts = Accounts(
         store.accounts, store.terminals, store.throttles, passwords, tickets,
-        servers=lambda: [], trusted=TrustedNetworks([]), is_registration_open=True,
+        servers=list, trusted=TrustedNetworks([]), is_registration_open=True,
     )  # fmt: skip
     limits = LoginLimits(handshakes_per_address=200)
-    opened = LoginCenter(("127.0.0.1", 0), open_login_keys(tmp_path), accounts, lambda: [], lambda: NOW, Metrics(), limits)
+    opened = LoginCenter(("127.0.0.1", 0), open_login_keys(tmp_path), accounts, list, lambda: NOW, Metrics(), limits)
     opened.build()
     opened.start()
     yield opened
