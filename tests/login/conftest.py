@@ -1,0 +1,22 @@
+"""Fixtures of the login tests: a clock, ticket keys in a list, and the tickets over them."""
+
+import pytest
+
+from tests.login.ticket_keys import Clock, KeyRows, make
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def rows():
+    return KeyRows()
+
+
+@pytest.fixture
+def tickets(rows, clock):
+    made = make(rows, clock)
+    made.rotate()
+    return made
