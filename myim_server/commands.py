@@ -362,7 +362,10 @@ class Commands:
 
     def _rekey(self, talk: Talk, message: Message, now: float) -> None:
         if message.content:  # an offer; an empty one is the terminal's *done*, which the connection has seen to
-            talk.party.session.send_frame(talk.rekey)
+            try:
+                talk.party.session.send_frame(talk.rekey)
+            except RemoteProtocolError as error:  # half a rekey cannot be refused and forgotten [P-6.3]
+                raise SessionRefused(error.code, error.text) from error
             self._metrics.rekeys += 1
 
     def _token(self, talk: Talk, message: Message, now: float) -> None:
