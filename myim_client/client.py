@@ -270,7 +270,12 @@ class Client:
                         transaction.done(*events[:shown])
 
     def user_id(self, name: str) -> int:
-        """The id of a user's name, from the file or by asking the center. Raises NameUnknown, NotConnected, RequestRefused."""
+        """The id of a user's name, from the file or by asking the center; "@ID" is the id itself.
+
+        Raises NameUnknown, NotConnected, RequestRefused.
+        """
+        if name.startswith("@") and name[1:].isascii() and name[1:].isdigit():
+            return int(name[1:])
         folded = fold_name(name)
         for user, known in list(self.courier.names.items()):
             if fold_name(known) == folded:

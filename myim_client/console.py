@@ -1,0 +1,300 @@
+"""`myim`: the command line for people and scripts. Commands, passwords and exit codes live here; the chat itself is `console_chat`.
+
+Exit codes: 0 done · 1 refused, unreachable, not settled in time, or interrupted · 2 the call itself is wrong (arguments, a file that
+cannot be used). Passwords come from the terminal, from stdin or from a private file, never from the arguments.
+"""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import json
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from myim_client.client import Client
+from myim_client.errors import (
+    BodyTooLarge,
+    ClientClosed,
+    LoginNeeded,
+    MyimError,
+    NotConnected,
+    NotSettled,
+    ProfileRefused,
+)
+from myim_client.events import Disconnected, Event, MessageArrived, OfflineDone, OutcomeKind, ReceiptArrived
+from myim_client.login import LoggedIn, login, register, split_address
+from myim_client.printable import printable
+from myim_client.profile import check_private
+from myim_client.terminal import Terminal
+
+CONNECT_SECONDS = 15.0
+MAX_PASSWORD_BYTES = 4096
+
+
+class Place:
+    """Where the terminal's files and the login center are."""
+
+    def __init__(self, server: str, home: Path) -> None:
+        self.server = server
+        self.home = home
+
+    def terminal(self) -> Terminal:
+        """The terminal, made if this is its first use."""
+        return Terminal.open(self.home)
+
+    def client(self, name: str, **options: Any) -> Client:
+        """The client of a user who has logged in here."""
+        terminal = self.terminal()
+        try:
+            return Client(terminal, terminal.profile_path(self.server, name), **options)
+        except LoginNeeded as error:
+            raise LoginNeeded(f"{error}\nTry: myim --server {self.server} login {name}") from None
+
+
+def stop(message: str, code: int) -> NoReturn:
+    """End with one line on stderr."""
+    click.echo(f"myim: {printable(message, keep_lines=True)}", err=True)
+    sys.exit(code)
+
+
+class Commands(click.Group):
+    """The group, with the SDK's errors turned into exit codes."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except (BodyTooLarge, ProfileRefused) as error:
+            stop(str(error), 2)
+        except MyimError as error:
+            stop(str(error), 1)
+        except BrokenPipeError:
+            sys.stderr.close()  # whoever read us has gone, and Python would complain about it at exit
+            sys.exit(1)
+
+
+def _server_option(_: click.Context, __: click.Parameter, value: str) -> str:
+    try:
+        host, port = split_address(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+_HOME = click.Path(file_okay=False, path_type=Path)
+_SECRET_FILE = click.Path(exists=True, dir_okay=False, allow_dash=False, path_type=Path)
+_EXIT_CODES = "Exit codes: 0 done, 1 refused or failed, 2 wrong call."
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES)
+@click.option("--server", default="127.0.0.1:7400", show_default=True, callback=_server_option, help="The login center, HOST:PORT.")
+@click.option("--home", default="~/.myim", show_default=True, type=_HOME, help="Where this terminal keeps its files.")
+@click.pass_context
+def main(ctx: click.Context, server: str, home: Path) -> None:
+    """Talk over MyIM."""
+    ctx.obj = Place(server, home.expanduser())
+
+
+def password_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Where a password may come from; without either it is asked for on the terminal."""
+    command = click.option("--password-stdin", is_flag=True, help="Read the password from the first line of stdin.")(command)
+    return click.option("--password-file", type=_SECRET_FILE, help="Read it from a file of mode 0600.")(command)
+
+
+def read_password(is_stdin: bool, file: Path | None, is_new: bool) -> str:
+    """The password, from where the options say. Exits with 2 if there is none to be had."""
+    if is_stdin and file:
+        raise click.UsageError("--password-stdin and --password-file exclude each other")
+    if file:
+        try:
+            check_private(file)
+            return _first_line(file.read_bytes()[:MAX_PASSWORD_BYTES])
+        except OSError as error:
+            raise click.UsageError(f"{file}: {error.strerror}") from None
+    if is_stdin:
+        return _first_line(sys.stdin.buffer.readline(MAX_PASSWORD_BYTES))
+    if not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask for the password; use --password-stdin or --password-file")
+    password = getpass.getpass("Password: ")
+    if is_new and getpass.getpass("Again: ") != password:
+        raise click.UsageError("the two passwords differ")
+    return password
+
+
+def _first_line(content: bytes) -> str:
+    line = content.split(b"\n", 1)[0].rstrip(b"\r")
+    try:
+        password = line.decode()
+    except UnicodeDecodeError:
+        raise click.UsageError("the password is not UTF-8") from None
+    if not password:
+        raise click.UsageError("the password is empty")
+    return password
+
+
+@main.command("register")
+@click.argument("name")
+@password_options
+@click.pass_obj
+def register_command(place: Place, name: str, password_stdin: bool, password_file: Path | None) -> None:
+    """Make the account NAME and log in."""
+    password = read_password(password_stdin, password_file, is_new=True)
+    _welcome(register(place.terminal(), place.server, name, password), is_new=True)
+
+
+@main.command("login")
+@click.argument("name")
+@password_options
+@click.pass_obj
+def login_command(place: Place, name: str, password_stdin: bool, password_file: Path | None) -> None:
+    """Log in as NAME with the password; chat, send and inbox then need none."""
+    password = read_password(password_stdin, password_file, is_new=False)
+    _welcome(login(place.terminal(), place.server, name, password), is_new=False)
+
+
+def _welcome(logged_in: LoggedIn, is_new: bool) -> None:
+    account = logged_in.account
+    click.echo(f"{'Registered' if is_new else 'Logged in'} as {printable(account.name)} (@{account.user}).")
+    last = logged_in.last_login
+    if last is not None:
+        when = datetime.fromtimestamp(last.time / 1_000_000).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+        click.echo(f"Last login: {when} from {printable(last.address)}, {printable(last.terminal) or 'a terminal without a name'}.")
+    if logged_in.is_new_terminal or logged_in.is_new_network:
+        what = " and ".join(
+            word for word, is_so in (("terminal", logged_in.is_new_terminal), ("network", logged_in.is_new_network)) if is_so
+        )
+        click.echo(f"Note: the first login of this account from this {what}.")
+
+
+@main.command("unpin")
+@click.pass_obj
+def unpin_command(place: Place) -> None:
+    """Forget the login center's pinned identity; the next login trusts what it sees."""
+    if not place.terminal().unpin(place.server):
+        stop(f"no identity is pinned for {place.server}", 1)
+    click.echo(f"Forgot the identity of {place.server}.")
+
+
+@main.command("chat")
+@click.argument("name")
+@click.option("--to", help="Whom to talk to at first.")
+@click.pass_obj
+def chat_command(place: Place, name: str, to: str | None) -> None:
+    """Chat as NAME: what came while you were away first, then as it comes. /help inside."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("chat needs a terminal; scripts use `myim send` and `myim inbox`")
+    from myim_client.console_chat import run_chat  # the other commands start faster without prompt_toolkit
+
+    with place.client(name, settled_events=True) as client:
+        run_chat(client, place.home, to)
+
+
+@main.command("send")
+@click.argument("name")
+@click.argument("to")
+@click.argument("text", nargs=-1, required=True)
+@click.option("--timeout", default=30.0, show_default=True, type=click.FloatRange(0, 86400), help="Seconds to wait for the settling.")
+@click.pass_obj
+def send_command(place: Place, name: str, to: str, text: tuple[str, ...], timeout: float) -> None:
+    """Send TEXT as NAME to TO (a name, or @ID) and say what became of it. TEXT `-` is read from stdin.
+
+    A message that is not settled in time stays in the outbox and goes out with the next command.
+    """
+    body = sys.stdin.buffer.read(32769) if text == ("-",) else _utf8(" ".join(text))
+    with place.client(name) as client:
+        end = time.monotonic() + timeout
+        _connect(client, timeout)
+        try:
+            handle = client.send(_utf8(to).decode(), body)
+        except ValueError as error:
+            raise click.UsageError(printable(str(error))) from None
+        try:
+            outcome = handle.wait(max(0.0, end - time.monotonic()))
+        except NotSettled:
+            stop("not settled in time; it is kept and sent with the next command", 1)
+    if outcome.kind is OutcomeKind.REFUSED:
+        stop(f"refused: {outcome.text}", 1)
+    click.echo(outcome.kind.value)
+    if not outcome.is_settled:
+        sys.exit(1)
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise click.UsageError("an argument is not UTF-8") from None
+
+
+def _connect(client: Client, timeout: float) -> None:
+    try:
+        client.connect(min(timeout, CONNECT_SECONDS))
+    except NotConnected as error:
+        raise NotConnected(f"no connection: {error}") from None
+
+
+@main.command("inbox")
+@click.argument("name")
+@click.option("--json", "is_json", is_flag=True, help="One JSON object per line.")
+@click.option("--wait", default=0.0, type=click.FloatRange(0, 86400 * 365), help="Go on for so many seconds after the stored messages.")
+@click.pass_obj
+def inbox_command(place: Place, name: str, is_json: bool, wait: float) -> None:
+    """Print what waits for NAME, oldest first, and confirm it: each line is printed before it is confirmed."""
+    write = _json_line if is_json else _text_line
+    with place.client(name) as client:
+        _connect(client, CONNECT_SECONDS)
+        end: float | None = None
+        while end is None or time.monotonic() < end:
+            events = client.take(CONNECT_SECONDS if end is None else end - time.monotonic())
+            if not events and end is None:
+                raise NotConnected("the center does not hand over what it stored")
+            _print(client, events, write)
+            for event in events:
+                if isinstance(event, OfflineDone) and end is None:
+                    end = time.monotonic() + wait
+                if isinstance(event, Disconnected) and event.is_final:
+                    raise ClientClosed(event.reason)
+
+
+def _print(client: Client, events: list[Event], write: Callable[[Event], str | None]) -> None:
+    lines = [line for line in map(write, events) if line is not None]
+    if lines:
+        click.echo("\n".join(lines))
+        sys.stdout.flush()
+    with client.transaction() as transaction:
+        transaction.done(*events)
+
+
+def _json_line(event: Event) -> str | None:
+    if isinstance(event, MessageArrived):
+        line: dict[str, object] = {
+            "type": "message", "from": event.user, "name": event.name or None, "to": event.target, "time": event.time,
+            "entered": event.entered, "message_id": event.message_id, "qos": event.qos, "copy": event.is_copy,
+        }  # fmt: skip
+        try:
+            line["text"] = event.body.decode()
+        except UnicodeDecodeError:
+            line["base64"] = base64.b64encode(event.body).decode()
+        return json.dumps(line)
+    if isinstance(event, ReceiptArrived):
+        return json.dumps({"type": "receipt", "to": event.target, "time": event.time})
+    return None
+
+
+def _text_line(event: Event) -> str | None:
+    if not isinstance(event, MessageArrived):
+        return None
+    when = datetime.fromtimestamp(min(event.time / 1_000_000, 253_402_300_799)).astimezone()
+    who = printable(event.name) or f"@{event.user}"
+    return f"{when:%Y-%m-%d %H:%M:%S} {who}: {printable(event.text, keep_lines=True)}"
+
+
+if __name__ == "__main__":
+    main()

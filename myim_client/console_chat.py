@@ -1,0 +1,198 @@
+"""The chat of the console: lines typed in, lines printed. `Chat` knows no screen and can be driven by a test; `run_chat` is the screen.
+
+What was sent is noted in the same transaction as the outbox, in a table of its own in the profile, so that a receipt that comes
+days later still finds its words.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from myim_client.client import Client
+from myim_client.errors import MyimError
+from myim_client.events import (
+    Connected,
+    Disconnected,
+    Event,
+    MessageArrived,
+    MessageSettled,
+    OfflineDone,
+    OutcomeKind,
+    PasswordNeeded,
+    ReceiptArrived,
+)
+from myim_client.printable import printable
+
+COMMANDS = {
+    "/to NAME": "talk to NAME (or to @ID)",
+    "/names": "the names known here",
+    "/help": "this",
+    "/quit": "leave; Ctrl-D does the same",
+}
+MARKS = {OutcomeKind.RECEIVED: "✓✓", OutcomeKind.STORED: "✓ ", OutcomeKind.REFUSED: "✗ ", OutcomeKind.UNKNOWN: "? "}
+_TABLE = "CREATE TABLE IF NOT EXISTS chat_sent (time INTEGER PRIMARY KEY, text TEXT NOT NULL)"
+_SHORT = 40
+
+
+class Chat:
+    """One conversation at a time, with everybody's messages shown. `say` prints a line."""
+
+    def __init__(self, client: Client, say: Callable[[str], None]) -> None:
+        self._client = client
+        self._say = say
+        self.target: int | None = None
+        self.is_over = False
+        with client.transaction() as transaction:
+            transaction.execute(_TABLE)
+
+    @property
+    def prompt(self) -> str:
+        """What stands before the line being typed."""
+        return "> " if self.target is None else f"{self._name(self.target)}> "
+
+    def type(self, line: str) -> None:
+        """A line was typed: a command or a message."""
+        line = line.strip()
+        try:
+            if line.startswith("/"):
+                self._command(line)
+            elif line:
+                self._send(line)
+        except (MyimError, ValueError) as error:
+            self._say(f"! {printable(str(error))}")
+
+    def _command(self, line: str) -> None:
+        word, _, rest = line.partition(" ")
+        rest = rest.strip()
+        if word == "/to" and rest:
+            self.talk_to(rest)
+        elif word == "/names":
+            self._say(" ".join(printable(name) for name in sorted(self._client.names().values())) or "none yet; /to NAME asks for one")
+        elif word == "/quit":
+            self.is_over = True
+        elif word == "/help":
+            for command, meaning in COMMANDS.items():
+                self._say(f"  {command:10} {meaning}")
+            self._say("  ✓ stored for them   ✓✓ received   ✗ refused   ? unknown after 7 days")
+        else:
+            self._say("! /help says what there is")
+
+    def talk_to(self, who: str) -> None:
+        """Make `who` (a name or @ID) the one that lines go to. Raises MyimError, ValueError."""
+        target = self._client.user_id(who)
+        if target == self._client.user:
+            raise ValueError("that is you")
+        self.target = target
+
+    def _send(self, text: str) -> None:
+        if self.target is None:
+            self._say("! to whom? /to NAME")
+            return
+        with self._client.transaction() as transaction:
+            handle = transaction.send(self.target, text)
+            transaction.execute("INSERT INTO chat_sent VALUES (?, ?)", (handle.time, text))
+
+    def show(self, events: list[Event]) -> None:
+        """Events came: print them, and keep in one transaction that they were."""
+        with self._client.transaction() as transaction:
+            for event in events:
+                line = self._line(event, transaction.execute)
+                if line:
+                    self._say(line)
+            transaction.done(*events)
+
+    def _line(self, event: Event, execute: Callable[..., object]) -> str:
+        if isinstance(event, MessageArrived):
+            return self._message(event)
+        if isinstance(event, MessageSettled):
+            text = self._sent(event.time)
+            if event.outcome.kind is not OutcomeKind.STORED:
+                execute("DELETE FROM chat_sent WHERE time = ?", (event.time,))
+            why = f" ({printable(event.outcome.text)})" if event.outcome.text else ""
+            return f"  {MARKS[event.outcome.kind]} {event.outcome.kind.value}{why}: {text}"
+        if isinstance(event, ReceiptArrived):
+            text = self._sent(event.time)
+            execute("DELETE FROM chat_sent WHERE time = ?", (event.time,))
+            return f"  ✓✓ {self._name(event.target)} has received: {text}"
+        return self._notice(event)
+
+    def _notice(self, event: Connected | Disconnected | PasswordNeeded | OfflineDone) -> str:
+        if isinstance(event, Connected):
+            return f"* connected to {event.server}"
+        if isinstance(event, PasswordNeeded):
+            return f"* {printable(event.reason)}; leave and run: myim login {printable(self._client.name)}"
+        if isinstance(event, OfflineDone):
+            return f"* {event.count} message{'s' * (event.count != 1)} had waited for you" if event.count else ""
+        if event.is_final:
+            self.is_over = True
+        return f"* {'closed' if event.is_final else 'connection lost'}: {printable(event.reason)}"
+
+    def _message(self, event: MessageArrived) -> str:
+        when = datetime.fromtimestamp(min(event.time / 1_000_000, 253_402_300_799)).astimezone()
+        who = f"you, elsewhere, to {self._name(event.target)}" if event.is_copy else self._name(event.user)
+        return f"{when:%H:%M} {who}: {printable(event.text, keep_lines=True)}"
+
+    def _name(self, user: int) -> str:
+        return printable(self._client.names().get(user, "")) or f"@{user}"
+
+    def _sent(self, time: int) -> str:
+        rows = self._client.profile.query("SELECT text FROM chat_sent WHERE time = ?", (time,))
+        text = printable(str(rows[0][0])) if rows else "an earlier message"
+        return text if len(text) <= _SHORT else text[: _SHORT - 1] + "…"
+
+
+def run_chat(client: Client, home: Path, to: str | None) -> None:
+    """The screen: a prompt at the bottom, events above it, until /quit, Ctrl-D, or a newer session of this terminal."""
+    from prompt_toolkit import PromptSession, print_formatted_text
+    from prompt_toolkit.completion import Completer, Completion
+    from prompt_toolkit.history import FileHistory
+    from prompt_toolkit.patch_stdout import patch_stdout
+
+    chat = Chat(client, lambda line: print_formatted_text(line))
+
+    class Names(Completer):
+        def get_completions(self, document: object, complete_event: object) -> Iterator[Completion]:
+            text: str = document.text_before_cursor  # type: ignore[attr-defined]
+            yield from (Completion(word, start_position=-len(text)) for word in completions(client, text))
+
+    history = home / "chat_history"
+    os.close(os.open(history, os.O_CREAT | os.O_WRONLY, 0o600))
+    session: PromptSession[str] = PromptSession(history=FileHistory(str(history)), completer=Names(), complete_while_typing=False)
+
+    def listen() -> None:
+        while events := client.take():
+            try:
+                chat.show(events)
+            except MyimError:
+                break
+            session.app.invalidate()
+        if chat.is_over and session.app.is_running:
+            session.app.exit(exception=EOFError)
+
+    with patch_stdout():
+        client.connect(0)
+        print_formatted_text("/help says what there is.")
+        if to:
+            try:
+                client.connect(5)
+                chat.talk_to(to)
+            except (MyimError, ValueError) as error:
+                print_formatted_text(f"! {printable(str(error))}")
+        threading.Thread(target=listen, daemon=True).start()
+        while not chat.is_over:
+            try:
+                chat.type(session.prompt(lambda: chat.prompt))
+            except KeyboardInterrupt:
+                continue
+            except EOFError:
+                break
+
+
+def completions(client: Client, text: str) -> list[str]:
+    """What may become of the line `text`: a command, or /to and a known name."""
+    words = [command.split()[0] for command in COMMANDS] + [f"/to {name}" for name in sorted(client.names().values())]
+    return [word for word in words if text and word.casefold().startswith(text.casefold()) and word != text]
