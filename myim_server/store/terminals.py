@@ -91,6 +91,11 @@ class Terminals:
 
         return self._database.write(admit) if arrivals else []
 
+    def slot_of(self, user_id: int, terminal_key: bytes) -> int | None:
+        """The slot of the user's terminal with this key, or None."""
+        mine = and_(terminals.c.user == user_id, terminals.c.terminal_key == terminal_key)
+        return self._database.read(lambda connection: connection.scalar(select(terminals.c.slot).where(mine)))
+
     def touch(self, user_id: int, slot: int, now: int) -> None:
         """The terminal was seen; keeps its slot from being reused."""
         statement = update(terminals).where(_at(user_id, slot), terminals.c.last_seen < now).values(last_seen=now)
