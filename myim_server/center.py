@@ -1,12 +1,10 @@
 """The center's door: terminals connect here with their token, and one greenlet reads each connection.
 
 What lives here: accepting, the handshake [P-5], the reading loop, and the clockwork that finds idle, half-open and stuck connections.
-What must not: rules of
-delivery, checks of single commands, SQL.
+What must not: rules of delivery, checks of single commands, SQL.
 
 One connection's whole life is `_serve`, in order. The reader waits on a watcher that stays started, so a wake-up costs one switch and one
-system
-call; what it reads is taken without yielding, and everything that is ready for anybody goes out at the end of the turn
+system call; what it reads is taken without yielding, and everything that is ready for anybody goes out at the end of the turn
 (`sessions.Outbound`).
 """
 

@@ -1,8 +1,7 @@
 """Is this request allowed now? One method per command of [P-7], and the run of messages that most records are.
 
 What lives here: the checks on what a logged-in terminal asks, and the answers that need no rule of delivery. What must not: sockets, SQL,
-rules of order.
-A request that may block (names, tokens) is answered from a greenlet of its own, so a reader never waits for the store.
+rules of order. A request that may block (names, tokens) is answered from a greenlet of its own, so a reader never waits for the store.
 """
 
 from __future__ import annotations

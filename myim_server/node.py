@@ -1,8 +1,7 @@
 """The composition root: one process, its parts, their life.
 
 What lives here: which parts the roles of the config need, how they are put together, `build` (everything that can fail), `start`, `stop`
-in reverse
-order. What must not: rules, SQL, bytes. Nobody else holds the node; two-way needs are one-function callbacks set here.
+in reverse order. What must not: rules, SQL, bytes. Nobody else holds the node; two-way needs are one-function callbacks set here.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
 """Live sessions of this center, and the way out to each of them.
 
-What lives here: `Session` (one terminal's logged-in connection, its outbound bytes), `Outbound` (what is ready in one turn of the hub goes
-out together), `Sessions` (the table, takeover). What must not: delivery rules, commands, the store.
+What lives here: `Session` (one terminal's logged-in connection, its outbound bytes), `Outbound` (what is ready in one turn of the hub
+goes out together), `Sessions` (the table, takeover). What must not: delivery rules, commands, the store.
 
 The outbound path is a contract: `send` never blocks, never reorders, may be called from any greenlet and after the end, where it does
-nothing.
-Everything that was sent to one session in one turn of the hub becomes one record in one system call. No greenlet exists for writing unless
-the socket is full; then one writer carries on until it is empty again. What waits is bounded: beyond the bound the session is cut, and its
-messages go the way of an absent target.
+nothing. Everything that was sent to one session in one turn of the hub becomes one record in one system call. No greenlet exists for
+writing unless the socket is full; then one writer carries on until it is empty again. What waits is bounded: beyond the bound the session
+is cut, and its messages go the way of an absent target.
 """
 
 from __future__ import annotations
@@ -58,8 +57,7 @@ class Session:
     """One terminal's logged-in connection, from its first valid record to its end.
 
     `incarnation` = (terminal generation, connection number) orders the sessions of one terminal [P-5.4]. `on_cut` is called once, when
-    the session ends
-    from this side; it must make the connection's reader end.
+    the session ends from this side; it must make the connection's reader end.
     """
 
     __slots__ = (

@@ -1,13 +1,11 @@
 """Carries out what the delivery rules decide: to sessions, to the shelf, to the directory, to other centers.
 
 What lives here: one method per action of `lanes`, `inbox` and `receipts`, the coming and going of terminals, sweep and time-outs. What
-must not: rules of
-order or storage (they are in those three), SQL, sockets, clocks.
+must not: rules of order or storage (they are in those three), SQL, sockets, clocks.
 
 Nothing in this file yields: whatever may block (store, a directory that is elsewhere) is asked in a greenlet of its own, and its answer
-comes back as
-a call. So a record of messages is taken, forwarded and queued in one piece, and the tables of `lanes` and `inbox` change only in code
-that does not switch.
+comes back as a call. So a record of messages is taken, forwarded and queued in one piece, and the tables of `lanes` and `inbox` change
+only in code that does not switch.
 """
 
 from __future__ import annotations
@@ -15,8 +13,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, cast
-
-from myim_server.store.offline import StoredMessage
 
 from cluster.directory import Directory, Place
 from myim_server.chat import inbox as target_side
@@ -29,6 +25,7 @@ from myim_server.chat.shelf import Outcomes, Page, Shelf
 from myim_server.metrics import Metrics
 from myim_server.refusals import StoreUnavailable
 from myim_server.sessions import Session, Sessions
+from myim_server.store.offline import StoredMessage
 from myim_wire.errors import ErrorCode
 from myim_wire.messages import QOS1, REPLY, Command, encode_error, encode_message, encode_pairs
 

@@ -1,8 +1,7 @@
 """Delivery rules with one mechanism broken on purpose, to prove that the chaos run notices.
 
 What lives here: twins of the state machines that each leave one rule out. What must not: anything a node uses unless MYIM_CHAOS=1 and
-MYIM_SABOTAGE name it; the node
-says so in its log, loudly. A check that stays green under these proves nothing.
+MYIM_SABOTAGE name it; the node says so in its log, loudly. A check that stays green under these proves nothing.
 """
 
 from __future__ import annotations

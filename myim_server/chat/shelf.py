@@ -1,7 +1,7 @@
 """What waits in the store: letters put there, pages read, rows confirmed, in batches.
 
-What lives here: the bridge between the delivery rules' Store, Read and Confirm actions and the store, where many lanes and sessions share a
-transaction. What must not: delivery rules (lanes, inbox), SQL, sockets. Every read begins after it was asked for; every answer comes
+What lives here: the bridge between the delivery rules' Store, Read and Confirm actions and the store, where many lanes and sessions share
+a transaction. What must not: delivery rules (lanes, inbox), SQL, sockets. Every read begins after it was asked for; every answer comes
 after the commit; a failure is an answer too.
 """
 
@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from myim_server.batches import Batch
-from myim_server.store.offline import Inserted, StoredMessage
-
 from myim_server.chat.inbox import Inbox
 from myim_server.chat.lanes import Letter
+from myim_server.store.offline import Inserted, StoredMessage
 from myim_wire.errors import ErrorCode
 
 Outcomes = list[tuple[int, ErrorCode | None]]
