@@ -7,15 +7,16 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 SECONDS = 30
 
 
-def node(directory: Path, *arguments: str, files: int = 1024, **environment: str) -> tuple[int, str]:
+def node(directory: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({}), files: int = 1024) -> tuple[int, str]:
     """Runs the command in `directory` with free ports; (exit code, both outputs)."""
     ports = {"MYIM_NODE__ALLOW_ANY_PORT": "true", "MYIM_LOGIN__LISTEN": "127.0.0.1:0", "MYIM_CENTER__LISTEN": "127.0.0.1:0"}
     small = {"MYIM_CENTER__MAX_CONNECTIONS": "50"}
@@ -94,7 +95,7 @@ def test_what_is_wrong_is_told_in_lines_and_by_the_exit_code(
     tmp_path: Path, prepare: Callable[[Path], None], arguments: list[str], environment: dict[str, str], code: int, told: str
 ) -> None:
     prepare(tmp_path)
-    found, output = node(tmp_path, *arguments, **environment)
+    found, output = node(tmp_path, *arguments, environment=environment)
     assert told in output
     assert (found, "Traceback" in output) == (code, False), output
 
@@ -102,14 +103,14 @@ def test_what_is_wrong_is_told_in_lines_and_by_the_exit_code(
 def test_an_address_in_use_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        code, output = node(tmp_path, "node", MYIM_LOGIN__LISTEN=address)
+        code, output = node(tmp_path, "node", environment={"MYIM_LOGIN__LISTEN": address})
     assert (code, "Traceback" in output) == (1, False)
     assert "in use" in output
     assert address.split(":")[1] in output
 
 
 def test_too_few_open_files_are_told_with_both_numbers(tmp_path: Path) -> None:
-    code, output = node(tmp_path, "node", "--check", files=256, MYIM_CENTER__MAX_CONNECTIONS="15000")
+    code, output = node(tmp_path, "node", "--check", environment={"MYIM_CENTER__MAX_CONNECTIONS": "15000"}, files=256)
     assert (code, "Traceback" in output) == (1, False)
     assert "needs 15508 open files, the limit is 256" in output
 

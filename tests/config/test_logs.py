@@ -29,9 +29,11 @@ class Lines:
     def __init__(self, form: str, level: str = "info") -> None:
         self.drops = 0
         self.clock = Clock()
-        self._reading, self.writing = os.pipe()
-        os.set_blocking(self._reading, False)
-        configure_logs(level, form, self._count, self.writing, self.clock, lambda: 1_700_000_000.5)  # type: ignore[arg-type]
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        # As files, because gevent's os.close waits for its loop.
+        self._reading, self.writing = open(reading, "rb", 0), open(writing, "wb", 0)  # noqa: SIM115
+        configure_logs(level, form, self._count, writing, self.clock, lambda: 1_700_000_000.5)  # type: ignore[arg-type]
         self.log = structlog.get_logger()
 
     def _count(self) -> None:
@@ -39,23 +41,16 @@ class Lines:
 
     def read(self) -> list[str]:
         found = b""
-        while True:
-            try:
-                part = os.read(self._reading, 65536)
-            except BlockingIOError:
-                return found.decode().splitlines()
-            if not part:
-                return found.decode().splitlines()
+        while part := self._reading.read(65536):
             found += part
+        return found.decode().splitlines()
 
     def close_reader(self) -> None:
-        os.close(self._reading)
-        self._reading = -1
+        self._reading.close()
 
     def close(self) -> None:
-        for descriptor in (self._reading, self.writing):
-            if descriptor >= 0:
-                os.close(descriptor)
+        self._reading.close()
+        self.writing.close()
 
 
 @pytest.fixture
@@ -160,8 +155,7 @@ def test_a_closed_reader_costs_lines_not_the_node(text: Lines) -> None:
 
 
 def test_a_closed_output_costs_lines_not_the_node(text: Lines) -> None:
-    os.close(text.writing)
-    text.writing = -1
+    text.writing.close()
     text.log.info("one")
     assert text.drops == 1
 
