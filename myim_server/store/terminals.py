@@ -101,11 +101,6 @@ class Terminals:
         statement = update(terminals).where(_at(user_id, slot), terminals.c.last_seen < now).values(last_seen=now)
         self._database.write(lambda connection: connection.execute(statement))
 
-    def slot_of(self, user_id: int, terminal_key: bytes) -> int | None:
-        """The slot this terminal key has with the user, or None; yields."""
-        statement = select(terminals.c.slot).where(terminals.c.user == user_id, terminals.c.terminal_key == terminal_key)
-        return self._database.read(lambda connection: connection.scalar(statement))
-
     def generations(self, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], tuple[int, int]]:
         """(user, slot) → (user's generation, terminal's generation), for those that exist."""
         wanted = list(pairs)
