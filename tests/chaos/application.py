@@ -206,14 +206,16 @@ class User:
 
 def talk(user: User, random: Random) -> None:
     """Send the user's messages in bursts of 1 to 64 at its part of the run's rate."""
-    mean_pause = len(user.everybody) / user.settings.rate
-    while user.counts[Kind.ATTEMPT] < user.quota:
-        burst = round(math.exp(random.uniform(0, math.log(MOST_UNSETTLED))))
-        gevent.sleep(random.expovariate(1 / (mean_pause * burst)))
+    seconds_each = len(user.everybody) / user.settings.rate
+    largest = min(MOST_UNSETTLED, max(1, user.quota // 3))
+    gevent.sleep(random.uniform(0, seconds_each))
+    while (left := user.quota - user.counts[Kind.ATTEMPT]) > 0:
+        burst = min(left, round(math.exp(random.uniform(0, math.log(largest)))))
         try:
             user.send_burst(burst)
         except MyimError:
             gevent.sleep(0.05)  # went offline meanwhile
+        gevent.sleep(random.uniform(0.5, 1.5) * seconds_each * burst)
 
 
 def listen(user: User) -> None:
