@@ -46,14 +46,15 @@ run_directory() {
 
 # Directories side by side, one per core of two. (Not pytest-xdist: its workers wait on threads that gevent's patch takes away.)
 run_tests() {
-    local jobs=$1 directory
+    local jobs=$1 directory verdict=0
     shift
     for directory in "$@"; do
         while [ "$(jobs -pr | wc -l)" -ge "$jobs" ]; do wait -n; done
         run_directory "$directory" ${arguments[@]+"${arguments[@]}"} &
     done
     wait
-    for directory in "$@"; do judge "$directory" || return 1; done
+    for directory in "$@"; do judge "$directory" || verdict=1; done
+    return $verdict
 }
 
 # Counts come from pytest's own closing line.
