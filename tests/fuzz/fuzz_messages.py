@@ -1,0 +1,51 @@
+"""Fuzzes messages and every content: `python tests/fuzz/fuzz_messages.py -atheris_runs=N`. Only ProtocolError may come out.
+
+What decodes is encoded again and has to give the same bytes: there is one form of everything but of msgpack.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["myim_wire"]):
+    from myim_wire.bodies import decode_count, decode_error, decode_pairs, decode_settling, encode_pairs, split_trailer
+    from myim_wire.contents import Credentials, FoundUser, Grant, RenewedToken, decode_lookup, decode_servers
+    from myim_wire.errors import ErrorCode, ProtocolError
+    from myim_wire.flights import unpad
+    from myim_wire.messages import LEGAL_FROM_CENTER, LEGAL_FROM_TERMINAL, Side, check_content, decode_messages, encode_message
+    from myim_wire.packing import unpack_map
+
+CONTENTS = (
+    unpack_map, decode_servers, decode_lookup, decode_error, decode_pairs, decode_count, decode_settling, split_trailer, unpad,
+    Credentials.decode, Grant.decode, RenewedToken.decode, FoundUser.decode,
+)  # fmt: skip
+
+
+def one_input(data: bytes) -> None:
+    """Decode as a record's plaintext from either side, and as every content."""
+    for legal in (LEGAL_FROM_TERMINAL, LEGAL_FROM_CENTER):
+        try:
+            messages = decode_messages(data, legal)
+        except ProtocolError as error:
+            assert error.code in (ErrorCode.BAD_FRAME, ErrorCode.BAD_COMMAND)
+            continue
+        assert b"".join(encode_message(*message) for message in messages) == data
+        for message in messages:
+            try:
+                check_content(message, Side.TERMINAL)
+            except ProtocolError:
+                pass
+    for decode in CONTENTS:
+        try:
+            value = decode(data)
+        except ProtocolError:
+            continue
+        if decode is decode_pairs:
+            assert encode_pairs(*decode_pairs(data)) == data, value
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()

@@ -1,0 +1,44 @@
+"""Where a fuzzer starts: well-formed inputs for each target, from the worked examples. `python -m tests.fuzz.seeds TARGET DIRECTORY`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+VECTORS = Path(__file__).parent.parent / "wire" / "vectors"
+
+
+def load(name: str) -> Any:
+    """One file of worked examples."""
+    return json.loads((VECTORS / f"{name}.json").read_text())
+
+
+def seeds(target: str) -> list[bytes]:
+    """Inputs in the form the target takes them."""
+    messages = [bytes.fromhex(case["bytes"]) for case in load("messages")["cases"]]
+    contents = [bytes.fromhex(case["content"]) for case in load("messages")["cases"]]
+    login, center = load("login"), load("center")
+    if target == "frames":
+        return [bytes.fromhex(case["bytes"]) for case in load("frames")["cases"]]
+    if target == "records":
+        return [bytes([255]) + message for message in messages] + [b"r" + bytes.fromhex(center["first_t2c_frame"])]
+    if target == "messages":
+        structures = [bytes.fromhex(login[name]) for name in ("credentials", "grant")]
+        padded = [bytes.fromhex(case["plaintext"]) for case in load("hpke")["cases"]]
+        return messages + contents + structures + padded
+    flights = [bytes([number - 1 | 0x80]) + bytes.fromhex(login[f"flight{number}"]) for number in range(1, 7)]
+    others = [bytes([127]) + bytes.fromhex(center[name]) for name in ("flight1", "flight2", "token")]
+    return flights + others + [b"\x82\x01\x07", b"\x85\x01\x0f" + bytes(6), b"\x86\x01\x08\x81\xa7servers\x90"]
+
+
+def write_seeds(target: str, directory: Path) -> None:
+    """One file per seed."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(seeds(target)):
+        (directory / f"{target}-{number}").write_bytes(seed)
+
+
+if __name__ == "__main__":
+    write_seeds(sys.argv[1], Path(sys.argv[2]))
