@@ -34,6 +34,9 @@ class Mailboxes:
         self._most_bytes = most_bytes
         self._fills: dict[int, Fill] = {}
 
+    def __len__(self) -> int:
+        return len(self._fills)
+
     def unread(self, wanted: dict[int, tuple[int, int, int]]) -> list[int]:
         """Those targets of {target: (rows, bytes, accepted)} whose fill must be read before so much is added."""
         fills = self._fills
