@@ -43,8 +43,10 @@ start() {
             >"$dir/install.log" 2>&1 || { tail -n 20 "$dir/install.log" >&2; fail "mariadb-install-db failed"; }
         password=$(head -c 18 /dev/urandom | base64 | tr '+/' '-_')
         (umask 077; printf '%s' "$password" >"$dir/password")
-        (umask 077; printf "%s\n" "ALTER USER root@localhost IDENTIFIED BY '$password';" \
-            "CREATE USER IF NOT EXISTS root@127.0.0.1 IDENTIFIED BY '$password'; GRANT ALL ON *.* TO root@127.0.0.1 WITH GRANT OPTION;" >"$dir/first.sql")
+        # mariadb-install-db makes root without a password under several hosts; only two stay, with one.
+        (umask 077; printf "%s\n" "DELETE FROM mysql.global_priv WHERE User IN ('root', '') AND Host NOT IN ('localhost', '127.0.0.1');" "FLUSH PRIVILEGES;" \
+            "CREATE OR REPLACE USER root@127.0.0.1 IDENTIFIED BY '$password';" "GRANT ALL ON *.* TO root@127.0.0.1 WITH GRANT OPTION;" \
+            "ALTER USER root@localhost IDENTIFIED BY '$password';" >"$dir/first.sql")
         free_port >"$dir/port"
     fi
     local first=(); [ -f "$dir/first.sql" ] && first=(--init-file="$dir/first.sql")
