@@ -1,0 +1,50 @@
+// What the program's commands want of a session: to send some messages, or to listen for a while. A job is asked to begin at every
+// session (a first record is due at once, [P-5.5]) and says when it is done.
+import { CODES, ProtocolError } from "./errors.mjs";
+import { COMMANDS } from "./messages.mjs";
+
+/** Sends texts to a name, and all that is still unsettled from before; done when everything is settled. */
+export class SendJob {
+  constructor(to, texts) {
+    this.to = to;
+    this.texts = [...texts];
+    this.target = null;
+  }
+
+  async begin(client) {
+    this.target = await client.lookUp(this.to);
+  }
+
+  /** New messages go behind the unsettled ones, as many as there is room for. */
+  feed(client) {
+    while (this.target !== null && this.texts.length && client.outbox.hasRoom) client.post(this.target, this.to, this.texts.shift());
+  }
+
+  isDone(client) { return this.target !== null && this.texts.length === 0 && client.outbox.entries.length === 0; }
+}
+
+/** Fetches, shows and confirms until `count` messages and `receipts` receipts are shown and what else was wished is done. */
+export class ListenJob {
+  constructor({ count, receipts, isRekeying, isRenewing }) {
+    Object.assign(this, { count, receipts, isRekeying, isRenewing, isFetched: false });
+  }
+
+  async begin(client) {
+    client.isListening = true;
+    const reply = await client.request(COMMANDS.OFFLINE_FETCH);
+    if (reply.content.length !== 4) throw new ProtocolError(CODES.BAD_COMMAND, "fetch answered in another form");
+    client.print({ fetched: reply.content.readUInt32BE() });
+    this.isFetched = true;
+    if (this.isRekeying) await client.connection.rekey();
+    this.isRekeying = false;
+    if (this.isRenewing) await client.renew();
+    if (this.isRenewing) client.print({ renewed: client.home.session.expires });
+    this.isRenewing = false;
+    client.poke?.();
+  }
+
+  isDone(client) {
+    const areWishesDone = this.isFetched && !this.isRekeying && !this.isRenewing;
+    return areWishesDone && client.shownCount >= this.count && client.receiptCount >= this.receipts;
+  }
+}
