@@ -239,12 +239,13 @@ class Client:
             raise
         self._journey.flush()
 
-    def take(self, timeout: float | None = None, limit: int = BATCH_EVENTS) -> list[Event]:
+    def take(self, timeout: float | None = None, limit: int = BATCH_EVENTS, linger: float = 0.0) -> list[Event]:
         """Up to `limit` events that wait, [] after `timeout` seconds without any (None: wait for one, or for the end).
 
-        They belong to the caller now: `Transaction.done` them, several at a time, or `done()` each.
+        With `linger` it waits so many seconds more for others to come along: a flush of the file costs more than many messages, and a
+        receipt has seconds of time. They belong to the caller now: `Transaction.done` them, several at a time, or `done()` each.
         """
-        events = self.inbox.take(timeout, limit)
+        events = self.inbox.take(timeout, limit, linger)
         for event in events:
             if isinstance(event, Durable):
                 event.confirm = self._done

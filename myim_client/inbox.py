@@ -49,23 +49,29 @@ class Inbox:
             self._is_closed = True
             self._changed.notify_all()
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether the inbox is closed and everything has been taken."""
-        return self._is_closed and not self._events
+    def take(self, timeout: float | None, limit: int, linger: float = 0.0) -> list[Event]:
+        """Up to `limit` waiting events; waits at most `timeout` seconds (None: until closed) for the first, [] if none came.
 
-    def take(self, timeout: float | None, limit: int) -> list[Event]:
-        """Up to `limit` waiting events; waits at most `timeout` seconds (None: until closed) for the first, [] if none came."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        After the first it waits `linger` more seconds for others, so that one flush serves them all.
+        """
         with self._changed:
-            while not self._events and not self._is_closed:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    return []
-                self._waiting += 1
-                try:
-                    self._changed.wait(left)
-                finally:
-                    self._waiting -= 1
+            if not self._wait(1, timeout):
+                return []
+            if linger:
+                self._wait(limit, linger)
             events = self._events
             return [events.popleft() for _ in range(min(limit, len(events)))]
+
+    def _wait(self, count: int, timeout: float | None) -> bool:
+        """Wait until `count` events are there, or the inbox is closed; whether there is any."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while len(self._events) < count and not self._is_closed:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                break
+            self._waiting += 1
+            try:
+                self._changed.wait(left)
+            finally:
+                self._waiting -= 1
+        return bool(self._events)

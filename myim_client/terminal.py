@@ -88,7 +88,7 @@ class Terminal:
     def profile_path(self, login_server: str, name: str) -> Path:
         """Where the file of user `name` at `login_server` (HOST:PORT) lies; one user has one file, however the name is written."""
         place = re.sub(r"[^0-9A-Za-z.]", "_", login_server)
-        folded = urllib.parse.quote(fold_name(name), safe="")
+        folded = urllib.parse.quote(fold_name(name), safe="", errors="surrogatepass")
         if len(folded) > 120:
             folded = hashlib.sha256(folded.encode()).hexdigest()
         return self.directory / f"{place}-{folded or '_'}.db"
