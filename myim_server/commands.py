@@ -47,7 +47,7 @@ class Numbering:
 class Names(Protocol):
     """Exact names (may block)."""
 
-    def look_up(self, asker: int, name: str) -> tuple[int, str]:
+    def look_up(self, asker: int, who: str | int) -> tuple[int, str]:
         """(user id, name as kept); RequestRefused NOT_ALLOWED."""
 
 
@@ -373,10 +373,10 @@ class Commands:
 
     def _look_up(self, talk: Talk, message: Message, now: float) -> None:
         self._check_request(talk, message, now, is_empty=False)
-        name = decode_lookup(message.content)
+        who = decode_lookup(message.content)
 
         def ask() -> bytes:
-            user, kept = self._services.names.look_up(talk.party.session.user, name)
+            user, kept = self._services.names.look_up(talk.party.session.user, who)
             return FoundUser(user, kept).encode()
 
         self._later(talk, message, ask)

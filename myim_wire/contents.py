@@ -90,14 +90,15 @@ class RenewedToken:
         )
 
 
-def encode_lookup(name: str) -> bytes:
-    """The content of a LOOKUP [P-7.13]."""
-    return pack_map({"name": name})
+def encode_lookup(who: str | int) -> bytes:
+    """The content of a LOOKUP by exact name or by user id [P-7.13]."""
+    return pack_map({"name": who} if isinstance(who, str) else {"user": who})
 
 
-def decode_lookup(content: bytes) -> str:
-    """The name a LOOKUP asks for [P-7.13]."""
-    return Fields.unpack(content).text("name")
+def decode_lookup(content: bytes) -> str | int:
+    """The name, or the user id, a LOOKUP asks for [P-7.13]."""
+    fields = Fields.unpack(content)
+    return fields.number("user", 64) if fields.has("user") else fields.text("name")
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class AccountTable(Protocol):
     """Where names are looked up (may block)."""
 
     def find(self, name: str) -> FoundAccount | None: ...
+    def get(self, user_id: int) -> FoundAccount | None: ...
 
 
 class Admission:
@@ -68,15 +69,18 @@ class Admission:
 
 
 class LookUps:
-    """Exact names to users [P-7.13]."""
+    """Exact names to users and back [P-7.13]."""
 
     def __init__(self, accounts: AccountTable) -> None:
         self._accounts = accounts
 
-    def look_up(self, asker: int, name: str) -> tuple[int, str]:
-        """(user id, name as kept); RequestRefused NOT_ALLOWED for nobody, whatever the reason (blocks)."""
-        parsed = parse_name(name)
-        account = None if parsed is None else self._accounts.find(parsed.folded)
+    def look_up(self, asker: int, who: str | int) -> tuple[int, str]:
+        """(user id, name as kept) by exact name or id; RequestRefused NOT_ALLOWED for nobody, whatever the reason (blocks)."""
+        if isinstance(who, int):
+            account = self._accounts.get(who)
+        else:
+            parsed = parse_name(who)
+            account = None if parsed is None else self._accounts.find(parsed.folded)
         if account is None:
-            raise RequestRefused(ErrorCode.NOT_ALLOWED, "nobody by this name", field="name")
+            raise RequestRefused(ErrorCode.NOT_ALLOWED, "nobody by this name or id", field="user" if isinstance(who, int) else "name")
         return account.user_id, account.shown_name

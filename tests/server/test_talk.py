@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from myim_server.node import Node
-from myim_wire.contents import RenewedToken, decode_servers, encode_lookup
+from myim_wire.contents import FoundUser, RenewedToken, decode_servers, encode_lookup
 from myim_wire.errors import ErrorCode
 from myim_wire.messages import ERROR, PING_ANSWER, PING_ASK, QOS1, REPLY, Command, decode_error, decode_pairs, encode_message, split_trailer
 from tests.server.running import Person, RawTerminal, add_terminal, make_person, start_node, wait_until
@@ -213,6 +213,8 @@ def test_servers_token_and_lookup_are_answered(node: Node, alice: Person, bob: P
     assert [(server.role, server.port) for server in servers] == [("center", node.center.server_port)]
     found = a.ask(Command.LOOKUP, encode_lookup("BOB"))
     assert not found.flags & ERROR
+    assert FoundUser.decode(found.content) == FoundUser(bob.user, "bob")
+    assert a.ask(Command.LOOKUP, encode_lookup(bob.user)).content == found.content
     unknown = a.ask(Command.LOOKUP, encode_lookup("nobody"))
     assert decode_error(unknown.content).code == ErrorCode.NOT_ALLOWED
     renewed = RenewedToken.decode(a.ask(Command.TOKEN).content)
