@@ -64,6 +64,14 @@ class MariaDb:
         finally:
             connection.close()
 
+    def run(self, database: str, *statements: str) -> None:
+        """Runs statements as root in one transaction."""
+        connection = self.connect(database)
+        for statement in statements:
+            connection.query(statement)
+        connection.commit()
+        connection.close()
+
     def connect(self, database: str | None = None) -> "pymysql.Connection[Any]":
         """A connection as root, in a transaction."""
         password = (self.directory / "password").read_text()
