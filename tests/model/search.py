@@ -1,0 +1,154 @@
+"""The exhaustive search: every state of a world breadth first, every promise in each, and from each the fair way to rest.
+
+What lives here: the search, its result, the trace that is printed. What must not: anything about delivery.
+
+Coming to rest: of every state one step is the fair one (steps.py). Fair steps lead from states of the search to states of the search, so each state needs only its one
+arrow looked at: following the arrows must end where the promises of rest hold, and never go round.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from tests.model.making import FREE, Label
+from tests.model.steps import Steps
+from tests.model.symmetry import canonical
+from tests.model.world import Settings, State, Violation, check_rest, initial
+
+
+class Found(NamedTuple):
+    """What a search saw: violation is None, or the broken promise and then the way to it, line by line."""
+
+    states: int
+    depth: int
+    seconds: float
+    resting: int
+    is_complete: bool
+    violation: str | None
+
+
+def explore(settings: Settings, most_states: int | None = None) -> Found:
+    """Search a whole world, or its first most_states states."""
+    begun = time.monotonic()
+    steps = Steps(settings)
+    first = initial(settings)
+    parents: dict[State, State | None] = {first: None}
+    fair: dict[State, State | None] = {}
+    layer, depth, is_complete = [first], 0, True
+    try:
+        while layer:
+            depth += 1
+            following: list[State] = []
+            for state in layer:
+                _expand(steps, state, parents, fair, following)
+            if most_states is not None and len(parents) >= most_states:
+                is_complete = not following
+                break
+            layer = following
+        resting = _all_come_to_rest(steps, fair)
+        violation = None
+    except _Broken as broken:
+        violation, resting = _trace(steps, parents, broken), 0
+    return Found(len(parents), depth, time.monotonic() - begun, resting, is_complete, violation)
+
+
+class _Broken(Exception):
+    """A promise broken in a step from a state, or at the end of the fair way `after` it."""
+
+    def __init__(self, why: str, state: State, is_in_step: bool, after: list[State]) -> None:
+        super().__init__(why)
+        self.why, self.state, self.is_in_step, self.after = why, state, is_in_step, after
+
+
+def _expand(
+    steps: Steps, state: State, parents: dict[State, State | None], fair: dict[State, State | None], following: list[State]
+) -> None:
+    best, lowest = None, FREE
+    try:
+        for label, raw in steps.of(state):
+            after = canonical(raw)
+            if after not in parents:
+                parents[after] = state
+                following.append(after)
+            if label[0] < lowest:
+                best, lowest = after, label[0]
+    except Violation as violation:
+        raise _Broken(str(violation), state, True, []) from None
+    fair[state] = best
+
+
+def _fair_step(steps: Steps, state: State, fair: dict[State, State | None]) -> State | None:
+    """The fair successor; where nothing would happen by itself, a time-out comes before rest."""
+    if state not in fair:
+        own = [step for step in steps.of(state) if step[0][0] < FREE]
+        fair[state] = canonical(min(own, key=lambda step: step[0][0])[1]) if own else None
+    following = fair[state]
+    if following is None:
+        following = next((canonical(after) for _, after in steps.impatient(state)), None)
+    return following
+
+
+def _all_come_to_rest(steps: Steps, fair: dict[State, State | None]) -> int:
+    calm: set[State] = set()
+    resting = 0
+    for start in list(fair):
+        way: list[State] = []
+        on_way: set[State] = set()
+        state = start
+        while state not in calm:
+            if state in on_way:
+                raise _Broken("goes round for ever, and never comes to rest", start, False, way[1:])
+            way.append(state)
+            on_way.add(state)
+            try:
+                following = _fair_step(steps, state, fair)
+                if following is None:
+                    check_rest(state, steps.settings)
+                    resting += 1
+                    break
+            except Violation as violation:
+                raise _Broken(str(violation), start, False, way[1:]) from None
+            state = following
+        calm.update(on_way)
+    return resting
+
+
+def _trace(steps: Steps, parents: dict[State, State | None], broken: _Broken) -> str:
+    """The way from the beginning to the broken promise, one line for each step; centers keep their names on it."""
+    way = [broken.state]
+    while (before := parents.get(way[0])) is not None:
+        way.insert(0, before)
+    lines = [broken.why]
+    state = initial(steps.settings)
+    for after in way[1:] + broken.after:
+        label, state = _step_to(steps, state, after)
+        lines.append(f"{len(lines):4} {_text(label)}")
+    if broken.is_in_step:
+        lines.append(f"{len(lines):4} {_text(_breaking_step(steps, state))}")
+    return "\n".join(lines)
+
+
+def _step_to(steps: Steps, state: State, twin: State) -> tuple[Label, State]:
+    """The step from a state to one whose canonical twin is given."""
+    for maker in (steps.of, steps.impatient):
+        try:
+            for label, after in maker(state):
+                if canonical(after) == twin:
+                    return label, after
+        except Violation:
+            continue
+    raise AssertionError("a step of the search cannot be made again")
+
+
+def _breaking_step(steps: Steps, state: State) -> Label:
+    for maker in (steps.of, steps.impatient):
+        try:
+            list(maker(state))
+        except Violation:
+            return steps.last_label
+    raise AssertionError("a broken promise does not break again")
+
+
+def _text(label: Label) -> str:
+    return str(label[1]).format(*label[2:])
