@@ -1,14 +1,15 @@
-"""The target's side of delivery: what one session is handed, in which order, and what it confirmed (docs/delivery.md, rules D-10 to D-18).
+"""The target's side of delivery: what one session is handed, in which order, and what it confirmed (docs/delivery.md, rules D-10 to
+D-18).
 
-What lives here: the state machine of one live session as a target (`Inbox`), the lanes that are bound to it, and the table of all inboxes of a
-center (`Inboxes`). What must not: clocks, sockets, the store, the directory. Outcomes come in, actions go out; `router` carries them out.
-The exhaustive search in tests/model drives this very code.
+What lives here: the state machine of one live session as a target (`Inbox`), the lanes that are bound to it, and the table of all inboxes
+of a center (`Inboxes`). What must not: clocks, sockets, the store, the directory. Outcomes come in, actions go out; `router` carries them
+out. The exhaustive search in tests/model drives this very code.
 
 The two rules that everything here serves:
 - An opening message is handed over only after a read of the store that was begun after the message arrived came to its end: what the same
-  sender had stored before is then handed over before it.
+sender had stored before is then handed over before it.
 - A lane belongs to one session. When that session ends, or a message of the lane waits too long, all that is left of the lane is
-  returned, and nothing of that attempt is taken any more.
+returned, and nothing of that attempt is taken any more.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class Row(Protocol):
     def user(self) -> int: ...
     @property
     def time(self) -> int: ...
+    @property
+    def qos(self) -> int: ...
     @property
     def body(self) -> bytes: ...
 
@@ -124,8 +127,9 @@ class BoundLane:
 class Inbox:
     """One live session as a target.
 
-    `handed` holds the rows handed to this session whose deletion is not yet committed: row id -> (user, time, bytes). Reading follows three flags: a read
-    runs (`is_reading`), another is wanted after it (`is_read_wanted`), and the lanes whose opening came before the running read (`reading_for`).
+    `handed` holds the rows handed to this session whose deletion is not yet committed: row id -> (user, time, bytes). Reading follows
+    three flags: a read runs (`is_reading`), another is wanted after it (`is_read_wanted`), and the lanes whose opening came before the
+    running read (`reading_for`).
     """
 
     __slots__ = (
@@ -333,14 +337,16 @@ class Inbox:
                 self.unconfirmed_bytes -= size
                 self.handed[row_id] = (user, time, -1)
             if name not in self.confirming:
+                self.confirming.add(name)
                 fresh.append(name)
-        self.confirming.update(fresh)
         actions: list[Action] = [Confirm(self, fresh)] if fresh else []
         return actions + self._read_if_possible()
 
     def _hand(self, rows: Sequence[Row]) -> list[Action]:
         fresh = [row for row in rows if row.id not in self.handed]
         for row in fresh:
+            if row.qos == 0:  # deleted before it is handed, and never confirmed
+                continue
             size = len(row.body)
             twin = self.names.get((row.user, row.time))
             if twin is not None:
