@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import gevent
 import structlog
 from gevent import GreenletExit
+from gevent.lock import BoundedSemaphore
 from gevent.pool import Pool
 from gevent.server import StreamServer
 
@@ -36,6 +38,8 @@ from myim_wire.login_handshake import LoginServer
 LINGERING_CONNECTIONS = 64
 DISCARDED_BYTES = 65_536
 BACKLOG = 1_024
+STEPS_AT_ONCE = 4  # a step of the handshake computes for up to 0.6 ms
+TURN_SECONDS = 1e-6  # a timer however short lets the hub look at all sockets and timers first, which sleep(0) would not
 
 _log = structlog.get_logger(__name__)
 
@@ -73,6 +77,7 @@ class LoginCenter(StreamServer):
         self._metrics = metrics
         self._limits = limits or LoginLimits()
         self._places = _Places(self._limits)
+        self._turns = _Turns()
         self._connection_ids = itertools.count(1)
         pool = Pool(self._limits.handshakes + LINGERING_CONNECTIONS)
         super().__init__(listen, handle=self.serve, spawn=pool, backlog=BACKLOG)
@@ -110,14 +115,20 @@ class LoginCenter(StreamServer):
         _close(connection, self._limits.linger_seconds)
 
     def _log_in(self, flights: _Flights, host: str) -> None:
-        login = LoginServer(self._keys.identity_seed, self._keys.master_secret, os.urandom(32), os.urandom(32))
-        flights.send(login.receive(flights.next()).frames)
-        chosen = login.receive(flights.next())
+        hello = flights.next()
+        with self._turns.taken():
+            login = LoginServer(self._keys.identity_seed, self._keys.master_secret, os.urandom(32), os.urandom(32))
+            flights.send(login.receive(hello).frames)
+        choice = flights.next()
+        with self._turns.taken():
+            chosen = login.receive(choice)
         if isinstance(chosen.events[0], ServersAsked):
             flights.send([login.servers(self._servers())])
             return
         flights.send(chosen.frames)
-        asked = login.receive(flights.next()).events[0]
+        credentials = flights.next()
+        with self._turns.taken():
+            asked = login.receive(credentials).events[0]
         assert isinstance(asked, CredentialsReceived)
         flights.send([self._decide(login, asked, host)])
 
@@ -130,7 +141,8 @@ class LoginCenter(StreamServer):
             return login.refuse(refusal.code, refusal.retry_ms or 0)
         self._metrics.logins += 1
         self._metrics.registrations += asked.op == "register"
-        return login.grant(grant)
+        with self._turns.taken():
+            return login.grant(grant)
 
     def _end(self, connection: sockets.socket, connection_id: int, host: str, why: RemoteProtocolError | SessionRefused) -> None:
         self._metrics.handshakes_failed[why.code.name] += 1
@@ -168,6 +180,20 @@ class _Places:
             self._by_address[address] -= 1
             if not self._by_address[address]:
                 del self._by_address[address]
+
+
+class _Turns:
+    """Lets a few handshakes compute in each turn of the hub, so that a crowd that comes at once is not served in one stall."""
+
+    def __init__(self) -> None:
+        self._turns = BoundedSemaphore(STEPS_AT_ONCE)
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Wait for a turn; yields."""
+        with self._turns:
+            gevent.sleep(TURN_SECONDS)
+            yield
 
 
 class _Flights:

@@ -7,6 +7,8 @@ runs one at a time and on a capped input; waiting for it must not keep a hash fr
 
 from __future__ import annotations
 
+import os
+import sys
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,9 +24,11 @@ from myim_wire.errors import ErrorCode
 LEAST_CHARACTERS = 8
 MOST_CHARACTERS = 256
 LEAST_SCORE = 2  # zxcvbn 0..4: 0 and 1 fall to the lists of common passwords
-JUDGED_CHARACTERS = 32  # zxcvbn's time grows with the cube of the length: 20 ms at 32 characters, over 100 at 72
+# zxcvbn's time grows with the cube of the length: 6 ms at worst for 16 characters, 22 for 32, over 100 for 72. What follows can only add.
+JUDGED_CHARACTERS = 16
 LEAST_NAME_CHARACTERS = 4  # a shorter name stands in too many words by chance
 BUSY_RETRY_MS = 1_000
+HASHING_NICENESS = 10
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,7 +70,7 @@ class Passwords:
 
     def hash(self, password: str) -> str:
         """The argon2id hash (PHC string) of the password in NFC; raises RequestRefused(BUSY) when the queue is full."""
-        return self._run(self._hashing, self._hasher.hash, normalise_password(password))
+        return self._run(self._hashing, self._hash, normalise_password(password))
 
     def verify(self, password_hash: str | None, password: str) -> bool:
         """Whether the password is the one hashed; with None (no such user) it costs the same and says False.
@@ -120,7 +124,12 @@ class Passwords:
         finally:
             self._pending -= 1
 
+    def _hash(self, password: str) -> str:
+        _step_back()
+        return self._hasher.hash(password)
+
     def _is_match(self, password_hash: str | None, password: str) -> bool:
+        _step_back()
         try:
             self._hasher.verify(password_hash or self._nobodys_hash, password)
         except Argon2Error:
@@ -128,6 +137,12 @@ class Passwords:
         except InvalidHashError:  # an account without a password (made by `admin mint`): nothing matches, at the usual cost
             return self._is_match(None, password)
         return password_hash is not None
+
+
+def _step_back() -> None:
+    # Linux gives each thread its own priority: where cores are short the hub, which serves everybody, goes first.
+    if sys.platform == "linux" and os.getpriority(os.PRIO_PROCESS, 0) < HASHING_NICENESS:
+        os.setpriority(os.PRIO_PROCESS, 0, HASHING_NICENESS)
 
 
 def _has_name(name: str, password: str) -> bool:
