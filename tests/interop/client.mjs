@@ -72,6 +72,8 @@ export class Client {
 
   /** Keeps a session up until the job is done or `deadline` (performance.now) is over; resolves to whether it was done. */
   async stay(job, deadline) {
+    if (!this.outbox) throw new Error("this home has no user; register or log in first");
+    job.prepare?.(this);
     for (let failures = 0; performance.now() < deadline; failures++) {
       const error = await this.#oneSession(job, deadline, failures);
       if (job.isDone(this)) return true;
@@ -150,6 +152,17 @@ export class Client {
   async lookUp(name) {
     const reply = await this.request(COMMANDS.LOOKUP, msgpack.encode({ name }));
     return new Fields(msgpack.decode(reply.content)).u64("user");
+  }
+
+  /** The id of a name that was looked up before, or null. */
+  contact(name) {
+    const id = new Map(this.home.session.contacts).get(name);
+    return id === undefined ? null : BigInt(id);
+  }
+
+  keepContact(name, id) {
+    this.home.session.contacts = [...new Map(this.home.session.contacts).set(name, String(id))];
+    this.home.save();
   }
 
   /** A new token in place of the one there is [P-7.12]. */

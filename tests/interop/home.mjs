@@ -11,7 +11,7 @@ const DAY_US = 24n * 3600n * 1000000n;
 const SHOWN_KEPT_US = 40n * DAY_US; // [P-8.3]
 const EMPTY_SESSION = {
   user: null, name: null, slot: 0, token: null, sessionKey: null, issued: null, expires: null, connectionNumber: "0", servers: [],
-  lastTime: "0", unsettled: [], stored: [], receiptsAhead: [],
+  lastTime: "0", contacts: [], unsettled: [], stored: [], receiptsAhead: [],
 };
 
 export const nowUs = () => BigInt(Date.now()) * 1000n;

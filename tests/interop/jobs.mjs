@@ -11,8 +11,17 @@ export class SendJob {
     this.target = null;
   }
 
+  /** Asks for the name even where it is known: the first record has to be a small one [P-1.2], and a message may be large. */
   async begin(client) {
     this.target = await client.lookUp(this.to);
+    client.keepContact(this.to, this.target);
+    client.poke?.();
+  }
+
+  /** Before any session: what goes to a known name is kept now, and sent whenever there is a session. */
+  prepare(client) {
+    this.target = client.contact(this.to);
+    this.feed(client);
   }
 
   /** New messages go behind the unsettled ones, as many as there is room for. */
@@ -23,10 +32,11 @@ export class SendJob {
   isDone(client) { return this.target !== null && this.texts.length === 0 && client.outbox.entries.length === 0; }
 }
 
-/** Fetches, shows and confirms until `count` messages and `receipts` receipts are shown and what else was wished is done. */
+/** Fetches, shows and confirms until `count` messages and `receipts` receipts are shown and what else was wished is done; null: endlessly. */
 export class ListenJob {
   constructor({ count, receipts, isRekeying, isRenewing }) {
-    Object.assign(this, { count, receipts, isRekeying, isRenewing, isFetched: false });
+    Object.assign(this, { count: count ?? 0, receipts: receipts ?? 0, isEndless: (count ?? receipts) === null });
+    Object.assign(this, { isRekeying, isRenewing, isFetched: false });
   }
 
   async begin(client) {
@@ -45,6 +55,6 @@ export class ListenJob {
 
   isDone(client) {
     const areWishesDone = this.isFetched && !this.isRekeying && !this.isRenewing;
-    return areWishesDone && client.shownCount >= this.count && client.receiptCount >= this.receipts;
+    return areWishesDone && !this.isEndless && client.shownCount >= this.count && client.receiptCount >= this.receipts;
   }
 }

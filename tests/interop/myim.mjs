@@ -14,8 +14,8 @@ const USAGE = `usage: myim.mjs vectors DIR
        myim.mjs listen --home DIR [--count N] [--receipts N] [--seconds S] [--rekey] [--renew]`;
 const OPTIONS = {
   login: { type: "string" }, name: { type: "string" }, "password-stdin": { type: "boolean" }, home: { type: "string" },
-  to: { type: "string" }, seconds: { type: "string", default: "60" }, count: { type: "string", default: "0" },
-  receipts: { type: "string", default: "0" }, rekey: { type: "boolean" }, renew: { type: "boolean" },
+  to: { type: "string" }, seconds: { type: "string", default: "60" }, count: { type: "string" },
+  receipts: { type: "string" }, rekey: { type: "boolean" }, renew: { type: "boolean" },
 };
 
 class UsageError extends Error {}
@@ -27,6 +27,7 @@ function needed(options, ...names) {
 }
 
 function number(options, name) {
+  if (options[name] === undefined) return null;
   const value = Number(options[name]);
   if (!Number.isFinite(value) || value < 0) throw new UsageError(`--${name} is no number`);
   return value;
@@ -78,7 +79,7 @@ async function listen(client, options) {
   });
   const isDone = await client.stay(job, deadlineOf(options));
   print({ ended: isDone ? "done" : "time" });
-  return isDone;
+  return isDone || job.isEndless;
 }
 
 async function withHome(options, act) {
