@@ -333,6 +333,14 @@ def test_a_grant_with_more_servers_than_fit_keeps_the_best() -> None:
     assert isinstance(event, Granted) and 3 < len(event.grant.servers) < 16 and event.grant.servers == many[: len(event.grant.servers)]
 
 
+@pytest.mark.parametrize("number", range(1, 7))
+def test_after_a_refused_flight_the_right_one_comes_too_late(number: int) -> None:
+    end = new_login_server() if number == 1 else receivers(number).end
+    with pytest.raises(RemoteProtocolError):
+        end.receive(UNKNOWN)
+    assert refused(lambda: end.receive(bytes.fromhex(VECTOR[f"frame{number}"])[4:])) == ErrorCode.BAD_HANDSHAKE
+
+
 def test_steps_out_of_order_are_refused_to_the_caller_and_change_nothing() -> None:
     client, server = new_login_client(), new_login_server()
     for step in (client.present_terminal, client.ask_servers, lambda: client.credentials("login", "a", "b"), lambda: server.grant(GRANT),

@@ -120,6 +120,12 @@ def test_lengths_around_every_boundary_are_minimal_and_read_back(size: int, addr
     assert decode_messages(encoded) == [message]
 
 
+@pytest.mark.parametrize(("total", "width"), [(total, 2) for total in (27, 127, 128)] + [(total, 3) for total in (27, 128, 16383, 16384)])
+def test_a_length_that_is_not_the_smallest_is_a_bad_frame_even_if_all_else_fits(total: int, width: int) -> None:
+    length = bytes([total & 127 | 128, total >> 7] if width == 2 else [total & 127 | 128, total >> 7 & 127 | 128, total >> 14])
+    assert code_of(length + b"\x02\x01" + bytes(total - width - 2)) == ErrorCode.BAD_FRAME
+
+
 def test_a_content_that_no_record_holds_is_not_written() -> None:
     with pytest.raises(LocalProtocolError):
         encode_message(2, 1, 1, 2, 3, bytes(65492))
