@@ -120,6 +120,7 @@ def messages_vector() -> dict[str, Any]:
         _message("token asked", t, Command.TOKEN, QOS1, ANN, 0, NAME),
         _message("token renewed", c, Command.TOKEN, REPLY, ANN, 0, NAME, renewed.encode()),
         _message("look-up", t, Command.LOOKUP, QOS1, ANN, 0, NAME, encode_lookup("bob")),
+        _message("look-up by id", t, Command.LOOKUP, QOS1, ANN, 0, NAME + 64, encode_lookup(BOB)),
         _message("look-up answered", c, Command.LOOKUP, REPLY, ANN, 0, NAME, FoundUser(BOB, "Bob").encode()),
     ]
     return {

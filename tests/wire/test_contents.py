@@ -210,6 +210,13 @@ def test_fields_that_nobody_names_are_ignored(name: str) -> None:
     assert decode(more) == decode(content)
 
 
+def test_a_look_up_is_by_name_or_by_id_and_the_id_counts() -> None:
+    assert (decode_lookup(encode_lookup("bob")), decode_lookup(encode_lookup(2**64 - 1))) == ("bob", 2**64 - 1)
+    assert decode_lookup(pack_map({"name": "bob", "user": 42})) == 42
+    for user in (None, -1, 2**64 - 1.0, "42"):
+        assert field_of(partial(decode_lookup, msgpack.packb({"name": "bob", "user": user}))) in ("user", "content")
+
+
 def test_secrets_do_not_print() -> None:
     printed = repr([Credentials("login", "ann", "hunter2hunter2"), GRANT, RenewedToken(TOKEN, SESSION_KEY, 1, 2)])
     assert "hunter2" not in printed and repr(SESSION_KEY) not in printed
