@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from myim_server.chat.lanes import Lanes, Letter
+from myim_server.chat.lanes import Lane, Lanes, Letter
 from myim_server.chat.router import Party, Router
 from myim_server.metrics import Metrics
 from myim_server.refusals import RequestRefused, SessionRefused
@@ -136,61 +136,62 @@ class Commands:
 
     def receive(self, talk: Talk, messages: Sequence[Message], now: float) -> None:
         """Take a record's messages in order; SessionRefused closes the session. Does not yield."""
-        count = len(messages)
-        start = 0
+        start, count = 0, len(messages)
         while start < count:
             message = messages[start]
             if message[0] == _USER_MESSAGE:
-                start = self._run(talk, messages, start, now)
-            else:
-                self._one(talk, message, now)
-                start += 1
+                end = self._end_of_run(talk, messages, start)
+                if end > start:
+                    self._take_run(talk, messages[start:end] if end - start < count else messages, now)
+                    start = end
+                    continue
+            self._one(talk, message, now)
+            start += 1
 
-    def _run(self, talk: Talk, messages: Sequence[Message], start: int, now: float) -> int:
-        """Take a run of QoS 1 messages to one target; returns where the next begins."""
+    def _end_of_run(self, talk: Talk, messages: Sequence[Message], start: int) -> int:
+        """Where the run of sound QoS 1 messages to one target that begins at `start` ends; `start` itself if it begins none."""
         session = talk.party.session
         user, slot = session.user, session.slot
         head = messages[start]
         target = head[3]
-        flags = head[1]
-        end = start
-        count = len(messages)
-        while end < count:
-            message = messages[end]
+        if target == user or target == 0 or head[1] & ~FIRST != QOS1:
+            return start
+        end, flags = start, head[1]
+        for message in messages[start:] if start else messages:
             if (
-                message[0] != 2
+                message[1] != flags
                 or message[3] != target
-                or (message[1] != 1 and (end != start or flags & ~FIRST != 1))
+                or message[0] != _USER_MESSAGE
                 or message[2] != user
                 or message[4] & 63 != slot
                 or len(message[5]) > MAX_BODY_BYTES
             ):
                 break
             end += 1
-        if end == start or target == user or target == 0:
-            self._one(talk, head, now)
-            return start + 1
-        self._take_run(talk, messages[start:end] if end - start < count else messages, now)
+            flags = QOS1  # a *first* behind the head begins a run of its own
         return end
 
     def _take_run(self, talk: Talk, run: Sequence[Message], now: float) -> None:
         party = talk.party
         size = len(run)
         head = run[0]
-        lane = party.lanes.get(head[3])
-        if lane is None:
-            if len(party.lanes) >= self._limits.lanes:
-                self._forget_an_idle_lane(party)
-            lane = self._lanes.lane(party.session.user, party.session.slot, head[3])
+        lane = party.lanes.get(head[3]) or self._new_lane(party, head[3])
         message_id, accepted = self._numbering.take(size)
-        letters = [
-            _make(Letter, (message[4], message[5], message_id + position, accepted + position, now)) for position, message in enumerate(run)
-        ]
+        if size == 1:
+            letters = [_make(Letter, (head[4], head[5], message_id, accepted, now))]
+        else:
+            ids, times = range(message_id, message_id + size), range(accepted, accepted + size)
+            letters = [_make(Letter, (m[4], m[5], i, t, now)) for m, i, t in zip(run, ids, times)]  # noqa: B905  # strict= costs a tenth
         if self._is_over_limits(talk, len(lane.queue), size, now):
             self._router.carry_out(lane.refuse([letter[0] for letter in letters], ErrorCode.SLOW_DOWN))
             return
         self._metrics.messages_accepted += size
-        self._router.carry_out(lane.take(letters, bool(head[1] & FIRST), now))
+        self._router.carry_out(lane.take(letters, head[1] & FIRST != 0, now))
+
+    def _new_lane(self, party: Party, target: int) -> Lane:
+        if len(party.lanes) >= self._limits.lanes:
+            self._forget_an_idle_lane(party)
+        return self._lanes.lane(party.session.user, party.session.slot, target)
 
     def _is_over_limits(self, talk: Talk, in_lane: int, coming: int, now: float) -> bool:
         """Whether this many more messages are too many for the terminal, by number, bytes or rate."""

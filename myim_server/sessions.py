@@ -48,6 +48,7 @@ class Outbound:
         self._dirty.append(session)
 
     def _flush(self) -> None:
+        """Runs once per turn of the hub, after every readable connection was read."""
         dirty, self._dirty = self._dirty, []
         for session in dirty:
             session.flush()
@@ -170,10 +171,10 @@ class Session:
     def _seal_parts(self) -> bytes:
         parts, self._parts = self._parts, []
         total, self._part_bytes = self._part_bytes, 0
-        if total <= _RECORD_PLAINTEXT_BYTES:
-            frames = self._sealer.seal(parts[0] if len(parts) == 1 else b"".join(parts)) if parts else b""
-        else:
+        if total > _RECORD_PLAINTEXT_BYTES:
             frames = b"".join(self._sealer.seal(plaintext) for plaintext in _plaintexts(parts))
+        else:
+            frames = self._sealer.seal(b"".join(parts)) if parts else b""
         return frames + self._sealer.close() if self.is_closing else frames
 
     def _write(self) -> None:

@@ -84,17 +84,20 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
 _PEER_CLOSED = frozenset({State.PEER_CLOSED, State.FAILED, State.CLOSED})
 # A center that has said its last word hears nothing more; a terminal may still be handed what was on its way.
 _DEAF = {Side.TERMINAL: _PEER_CLOSED, Side.CENTER: _PEER_CLOSED | {State.CLOSING}}
+_REKEY = int(Command.REKEY)
 _SPEAKING = frozenset({State.OPEN, State.PEER_CLOSED, State.FAILED})
 
 
 class Connection:
     """One end of a center connection; make it with `for_terminal` or `for_center`.
 
-    `state` is where it is; `connect` is the terminal's flight 1 while a center's connection is ACCEPTING.
+    `state` is where it is; `is_peer_closed` whether the peer has sent its last record or is no longer heard [P-2.3];
+    `connect` is the terminal's flight 1 while a center's connection is ACCEPTING.
     """
 
     __slots__ = (
-        "_client", "_frames", "_is_flowing", "_legal", "_next", "_opening", "_rekey", "_sealing", "_was_proven", "connect", "side", "state",
+        "_can_seal", "_client", "_frames", "_is_deaf", "_is_flowing", "_legal", "_next", "_opening", "_rekey", "_sealing", "_was_proven",
+        "connect", "is_peer_closed", "side", "state",
     )  # fmt: skip
 
     def __init__(self, side: Side, client: CenterClient | None = None) -> None:
@@ -104,6 +107,8 @@ class Connection:
         self._client = client
         self._frames = FrameDecoder(HANDSHAKE_FRAME_CAP)
         self._legal = LEGAL_FROM_TERMINAL if side is Side.CENTER else LEGAL_FROM_CENTER
+        # Three verdicts on `state` that every record asks for; `_move` keeps them (an enum's hash is a call of its own).
+        self.is_peer_closed = self._is_deaf = self._can_seal = False
         self._is_flowing = False
         self._was_proven = False
         self._sealing: SealingKey | None = None
@@ -125,11 +130,6 @@ class Connection:
     def is_open(self) -> bool:
         """Whether messages flow both ways."""
         return self.state is State.OPEN
-
-    @property
-    def is_peer_closed(self) -> bool:
-        """Whether the peer has sent its last record (or is no longer heard); what it sends after is ignored [P-2.3]."""
-        return self.state in _PEER_CLOSED
 
     @property
     def has_partial_frame(self) -> bool:
@@ -154,7 +154,7 @@ class Connection:
         RemoteProtocolError: the peer is no longer heard; answer with `refuse(error.code)` and close. Messages of earlier records in
         the same `data` are then not handed out: unsettled ones are sent again. ReportedError: a center refused the connection.
         """
-        if self.state in _DEAF[self.side]:
+        if self._is_deaf:
             return []
         messages: list[Message] = []
         try:
@@ -168,7 +168,7 @@ class Connection:
                         self._move(Event.CLOSE_RECEIVED)
                         return messages
                     decoded = decode_messages(plaintext, self._legal)
-                    if decoded[-1].command == Command.REKEY:
+                    if decoded[-1][0] == _REKEY:
                         self._receive_rekey(decoded[-1])
                     messages = messages + decoded if messages else decoded
                 contents = self._frames.feed(b"") if self._frames.has_stopped else []
@@ -197,7 +197,7 @@ class Connection:
     def seal(self, plaintext: bytes) -> bytes:
         """The frame of a record with one or more encoded messages, end to end. LocalProtocolError when nothing may be sent (any more),
         or for a terminal's first record over 4,096 bytes [P-1.2]."""
-        if self._sealing is None or self.state not in _SPEAKING or not plaintext:
+        if not self._can_seal or self._sealing is None or not plaintext:
             raise LocalProtocolError(ErrorCode.BAD_RECORD, f"nothing can be sealed: {self.state.value}")
         if not self._sealing.records and not self._was_proven:
             self._check_first(plaintext)
@@ -259,7 +259,10 @@ class Connection:
         return self._rekey
 
     def _move(self, event: Event) -> None:
-        self.state = TRANSITIONS.get((self.state, event), self.state)
+        self.state = state = TRANSITIONS.get((self.state, event), self.state)
+        self.is_peer_closed = state in _PEER_CLOSED
+        self._is_deaf = state in _DEAF[self.side]
+        self._can_seal = state in _SPEAKING
 
     def _install(self, keys: TrafficKeys) -> None:
         self._sealing, self._opening = keys.sealing, keys.opening

@@ -27,10 +27,12 @@ from myim_server.refusals import StoreUnavailable
 from myim_server.sessions import Session, Sessions
 from myim_server.store.offline import StoredMessage
 from myim_wire.errors import ErrorCode
-from myim_wire.messages import QOS1, REPLY, Command, encode_error, encode_message, encode_pairs
+from myim_wire.messages import QOS1, Command, encode_error, encode_message, encode_pairs
 
 _TRAILER = struct.Struct(">QQQ").pack
-_SETTLING = (b"", b"\x01", b"\x02")
+# A settling as one struct, the most frequent message of all [P-8.1]: length, command, flags QOS1 | REPLY, user, target, time, outcome.
+_settling = struct.Struct(">BBBQQQB").pack
+_SETTLING_BYTES = 28
 _RECEIPTS_TO_SENDER = 3
 _RECEIPT_PAGE = 500
 _RETRY_MS = {ErrorCode.STORE_UNAVAILABLE: 1000, ErrorCode.SLOW_DOWN: 500, ErrorCode.BUSY: 500, ErrorCode.OUT_OF_ORDER: 0}
@@ -226,9 +228,9 @@ class Router:
         party = self.parties.get(lane.user << 6 | lane.slot)
         if party is None:
             return
-        user, target, content = lane.user, lane.target, _SETTLING[action.outcome]
-        replies = [encode_message(Command.USER_MESSAGE, QOS1 | REPLY, user, target, time, content) for time in action.times]
-        party.session.send_many(replies, sum(map(len, replies)))
+        user, target, outcome = lane.user, lane.target, action.outcome
+        replies = [_settling(_SETTLING_BYTES, 2, 0x41, user, target, time, outcome) for time in action.times]
+        party.session.send_many(replies, _SETTLING_BYTES * len(replies))
 
     def _refuse(self, action: owner_side.Refuse) -> None:
         lane, code = action.lane, action.code
