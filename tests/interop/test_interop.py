@@ -83,8 +83,7 @@ class Node:
         self.directory = directory
         self.config = directory / "myim.yaml"
         self.config.write_text(
-            f"node:\n  data_dir: {directory / 'data'}\n  allow_any_port: true\n"
-            f'login:\n  listen: "{login}"\ncenter:\n  listen: "{center}"\n'
+            f'node:\n  data_dir: {directory / "data"}\n  allow_any_port: true\nlogin:\n  listen: "{login}"\ncenter:\n  listen: "{center}"\n'
         )
         self.login = ""
         self.process: subprocess.Popen[str] | None = None
@@ -177,7 +176,8 @@ def test_a_client_written_from_the_page_agrees_with_every_worked_example() -> No
 
 
 @pytest.mark.parametrize(
-    ("file", "field"), [("login.json", "S2"), ("center.json", "finished"), ("rekey.json", "exporter"), ("token.json", "token"), ("records.json", "iv")]
+    ("file", "field"),
+    [("login.json", "S2"), ("center.json", "finished"), ("rekey.json", "exporter"), ("token.json", "token"), ("records.json", "iv")],
 )
 def test_a_worked_example_with_another_byte_is_noticed(tmp_path: Path, file: str, field: str) -> None:
     shutil.copytree(VECTORS, tmp_path / "vectors")
