@@ -1,0 +1,158 @@
+"""The chat without a screen: typed lines in, printed lines out, against a scripted center."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from myim_client import Client
+from myim_client.console_chat import Chat, completions
+from myim_wire.contents import FoundUser
+from myim_wire.errors import ErrorCode
+from myim_wire.messages import Command
+from tests.client.scripted_center import ME, YOU, ScriptedCenter, make_profile, wait_until
+
+
+class Talk:
+    """A chat whose screen is a list of lines."""
+
+    def __init__(self, directory: Path) -> None:
+        self.terminal, self.path = make_profile(directory)
+        self.center = ScriptedCenter(self.terminal)
+        self.lines: list[str] = []
+        self.open()
+
+    def open(self) -> None:
+        self.client = Client(self.terminal, self.path, servers=[self.center.address], settled_events=True)
+        self.client.connect(10)
+        self.chat = Chat(self.client, self.lines.append)
+
+    def until(self, words: str) -> str:
+        """The line with these words, as soon as it is printed."""
+
+        def look() -> bool:
+            events = self.client.take(0.05)
+            if events:
+                self.chat.show(events)
+            return any(words in line for line in self.lines)
+
+        wait_until(look)
+        return next(line for line in self.lines if words in line)
+
+    def type_and_answer(self, line: str, user: int, name: str) -> None:
+        """Type a line that asks for a name, and answer the look-up."""
+        typing = threading.Thread(target=self.chat.type, args=(line,))
+        typing.start()
+        wait_until(lambda: self.center.sessions)
+        session = self.center.sessions[-1]
+        wait_until(lambda: session.of(Command.LOOKUP))
+        session.reply(session.of(Command.LOOKUP)[-1], FoundUser(user, name).encode())
+        typing.join(10)
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Iterator[Talk]:
+    made = Talk(tmp_path)
+    yield made
+    made.client.close()
+    made.center.close()
+
+
+def test_a_line_goes_to_whom_it_was_said_and_its_marks_follow(talk: Talk) -> None:
+    talk.type_and_answer("/to bob", YOU, "bob")
+    assert talk.chat.prompt == "bob> "
+    talk.chat.type("hello there")
+    session = talk.center.session()
+    wait_until(lambda: session.bodies == [b"hello there"])
+    session.settle(session.of(Command.USER_MESSAGE)[0], 2)
+    assert talk.until("stored") == "  ✓  stored: hello there"
+    session.tell_receipt((YOU, session.of(Command.USER_MESSAGE)[0].time))
+    assert talk.until("has received") == "  ✓✓ bob has received: hello there"
+    assert talk.client.profile.query("SELECT * FROM chat_sent") == []
+
+
+def test_a_receipt_finds_its_words_after_a_restart(talk: Talk) -> None:
+    talk.chat.type(f"/to @{YOU}")
+    talk.chat.type("remember me")
+    session = talk.center.session()
+    wait_until(lambda: session.bodies)
+    message = session.of(Command.USER_MESSAGE)[0]
+    session.settle(message, 2)
+    talk.until("stored")
+    talk.client.close()
+    talk.open()
+    talk.center.session(2).tell_receipt((YOU, message.time))
+    assert talk.until("has received") == f"  ✓✓ @{YOU} has received: remember me"
+
+
+def test_messages_are_shown_with_names_or_ids_and_never_touch_the_screen(talk: Talk) -> None:
+    session = talk.center.session()
+    session.deliver(YOU, 64, b"\x1b[2Jhi\nboss: forged")
+    assert talk.until("hi").split(" ", 1)[1] == f"@{YOU}: \ufffd[2Jhi\n    boss: forged"
+    talk.type_and_answer("/to Bob", YOU, "bob")
+    session.deliver(YOU, 128, b"known")
+    assert talk.until("known").endswith("bob: known")
+    session.deliver(ME, 192, b"from my phone", qos=0, target=YOU)
+    assert talk.until("phone").endswith("you, elsewhere, to bob: from my phone")
+
+
+def test_a_refusal_is_shown_with_its_reason(talk: Talk) -> None:
+    talk.chat.type(f"/to @{YOU}")
+    talk.chat.type("x")
+    session = talk.center.session()
+    wait_until(lambda: session.bodies)
+    session.refuse(session.of(Command.USER_MESSAGE)[0], ErrorCode.NOT_ALLOWED)
+    assert talk.until("refused") == "  ✗  refused (refused): x"
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("hello", "! to whom? /to NAME"),
+        ("/dance", "! /help says what there is"),
+        ("/to", "! /help says what there is"),
+        (f"/to @{ME}", "! that is you"),
+        ("/names", "none yet; /to NAME asks for one"),
+    ],
+)
+def test_a_line_that_cannot_be_is_answered(talk: Talk, line: str, answer: str) -> None:
+    talk.chat.type(line)
+    assert talk.lines == [answer]
+
+
+def test_an_empty_line_is_nothing(talk: Talk) -> None:
+    talk.chat.type("   ")
+    assert talk.lines == []
+
+
+def test_help_names_every_command_and_mark(talk: Talk) -> None:
+    talk.chat.type("/help")
+    text = "\n".join(talk.lines)
+    for word in ("/to", "/names", "/help", "/quit", "✓✓"):
+        assert word in text
+
+
+def test_a_line_too_long_is_refused_and_nothing_is_kept(talk: Talk) -> None:
+    talk.chat.type(f"/to @{YOU}")
+    talk.chat.type("x" * 40_000)
+    assert talk.lines[-1].startswith("! a body of 40000 bytes")
+    assert talk.client.profile.query("SELECT * FROM chat_sent") == []
+
+
+def test_quit_and_being_replaced_end_the_chat(talk: Talk) -> None:
+    talk.center.session().goodbye(ErrorCode.REPLACED)
+    assert talk.until("closed")
+    assert talk.chat.is_over
+    other = Chat(talk.client, talk.lines.append)
+    other.type("/quit")
+    assert other.is_over
+
+
+def test_commands_and_names_complete(talk: Talk) -> None:
+    talk.type_and_answer("/to bob", YOU, "bob")
+    assert completions(talk.client, "/to b") == ["/to bob"]
+    assert completions(talk.client, "/q") == ["/quit"]
+    assert completions(talk.client, "") == []
