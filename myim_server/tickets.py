@@ -164,15 +164,15 @@ class Tickets:
         with self._reading:
             return self._read()
 
-    def rotate(self) -> None:
-        """Make a new key when the newest is a day old or there is none, and drop those no ticket can need; yields.
+    def rotate(self, *, is_due: bool = False) -> None:
+        """Make a new key when the newest is a day old, or there is none, or `is_due`; drop those no ticket can need; yields.
 
         Any number of nodes may do so at once: each key made is accepted everywhere. Raises StoreUnavailable.
         """
         with self._reading:
             self._read()
             now = self._clock()
-            if not any(now - key.created < self._rotate_after for key in self._keys.values()):
+            if is_due or not any(now - key.created < self._rotate_after for key in self._keys.values()):
                 self._store.add(self._wrap.wrap(secrets.token_bytes(32), now), now)
             self._store.drop([key_id for key_id, key in self._keys.items() if self._is_over(key.created, now)])
             self._read()
@@ -185,6 +185,11 @@ class Tickets:
             self._store.add(self._wrap.wrap(secrets.token_bytes(32), now), now)
             self._store.drop(old)
             self._read()
+
+    @property
+    def accepted(self) -> int:
+        """How many keys opened under the cluster secret at the last reading."""
+        return len(self._keys)
 
     def _seal(self, ticket: Ticket, now: int) -> RenewedToken:
         if not self._keys:

@@ -1,0 +1,229 @@
+"""Operator commands: what they change, what they print, and their exit codes."""
+
+import dataclasses
+import json
+import stat
+
+import pytest
+from click.testing import CliRunner
+
+from myim_server.admin import admin, wall_clock
+from myim_server.chat.accounts import Accounts
+from myim_server.keys import open_cluster_secret
+from myim_server.passwords import HashingCost, Passwords
+from myim_server.refusals import RequestRefused, SessionRefused
+from myim_server.store.engine import StoreSettings, open_store
+from myim_server.throttles import TrustedNetworks, account_counter, terminal_counter
+from myim_server.tickets import Generations, Tickets
+from myim_wire.errors import ErrorCode
+from myim_wire.key_schedule import KeyPair, derive_terminal_private
+from myim_wire.login_flights import CredentialsReceived
+from myim_wire.tokens import Ticket
+
+PASSWORD = "correct horse battery"
+
+
+class Installation:
+    """A data directory with a config, the parts a node would open on it, and the commands."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.config = directory / "myim.yaml"
+        self.config.write_text(f"node:\n  data_dir: {directory}/data\n")
+        (directory / "data").mkdir(mode=0o700)
+        self.store = open_store(StoreSettings(f"sqlite:///{directory}/data/myim.db"))
+        secret = open_cluster_secret(directory / "data" / "cluster.secret")
+        self.tickets = Tickets(self.store.tickets, secret, wall_clock)
+        self.tickets.rotate()
+        self.passwords = Passwords(threads=1, queue=10, cost=HashingCost(memory_kib=64, passes=1))
+        self.accounts = Accounts(
+            self.store.accounts, self.store.terminals, self.store.throttles, self.passwords, self.tickets,
+            servers=list, trusted=TrustedNetworks([]), is_registration_open=True,
+        )  # fmt: skip
+
+    def run(self, *arguments, code=0):
+        command = [*arguments, "--config", str(self.config)]
+        result = CliRunner().invoke(admin, command)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    def register(self, name="alice", key=b"k" * 32):
+        return self.accounts.register(CredentialsReceived("register", name, PASSWORD, "desk", key, key), "192.0.2.1", wall_clock())
+
+    def log_in(self, name="alice", key=b"k" * 32):
+        return self.accounts.log_in(CredentialsReceived("login", name, PASSWORD, "desk", key, key), "192.0.2.1", wall_clock())
+
+    def admits(self, token):
+        """Whether a center that starts now takes the token; else the code."""
+        generations = Generations(self.store.terminals, lambda *raised: None)
+        generations.poll(0.0)
+        try:
+            ticket = self.tickets.open(token)
+            generations.check(ticket, 0.0)
+        except SessionRefused as refused:
+            return refused.code
+        return True
+
+    def mint(self, count, prefix="pair"):
+        out = self.directory / "minted.jsonl"
+        self.run("mint", "--count", str(count), "--prefix", prefix, "--out", str(out))
+        assert stat.S_IMODE(out.stat().st_mode) == 0o600
+        return [json.loads(line) for line in out.read_text().splitlines()]
+
+
+@pytest.fixture
+def house(tmp_path):
+    made = Installation(tmp_path)
+    yield made
+    made.passwords.close()
+    made.store.close()
+
+
+def test_a_minted_ticket_equals_an_issued_one_field_by_field(house):
+    issued = house.register()
+    (row,) = house.mint(1)
+    minted = house.tickets.open(bytes.fromhex(row["token"]))
+    told = house.tickets.open(issued.token)
+    private = derive_terminal_private(bytes.fromhex(row["fingerprint"]), bytes.fromhex(row["terminal_secret"]))
+    own = {
+        "user": house.store.accounts.find("pair0").user_id,
+        "terminal_public": KeyPair(private).public,
+        "session_key": bytes.fromhex(row["session_key"]),
+        "authenticated": minted.issued,
+        "issued": minted.issued,
+        "expires": minted.issued + (told.expires - told.issued),
+    }
+    assert minted == dataclasses.replace(told, **own)
+    assert told.authenticated == told.issued
+    assert {field.name for field in dataclasses.fields(Ticket)} - set(own) == {"slot", "user_generation", "terminal_generation"}
+    assert (row["user"], row["name"], row["slot"]) == (minted.user, "pair0", minted.slot)
+    assert len(row["token"]) == 2 * len(issued.token)
+    assert house.admits(bytes.fromhex(row["token"])) is True
+
+
+def test_minting_again_uses_the_users_that_are_there_and_makes_the_others(house):
+    first = house.mint(3)
+    second = house.mint(5)
+    assert [row["user"] for row in first] == [row["user"] for row in second[:3]]
+    assert [row["slot"] for row in second] == [1, 1, 1, 0, 0]
+    assert all(house.admits(bytes.fromhex(row["token"])) is True for row in first + second)
+
+
+def test_nobody_logs_in_by_password_to_a_minted_account(house):
+    house.mint(1)
+    with pytest.raises(RequestRefused) as refused:
+        house.log_in("pair0")
+    assert refused.value.code is ErrorCode.LOGIN_FAILED
+
+
+def test_revoking_a_user_ends_all_its_tokens_and_the_password_still_works(house):
+    first, other = house.register().token, house.log_in(key=b"o" * 32).token
+    assert "revoked" in house.run("revoke", "Alice")
+    house.run("revoke", "alice")
+    assert {house.admits(first), house.admits(other)} == {ErrorCode.TOKEN_REVOKED}
+    assert house.admits(house.log_in().token) is True
+
+
+def test_revoking_a_slot_ends_the_tokens_of_that_terminal_only(house):
+    first, other = house.register().token, house.log_in(key=b"o" * 32).token
+    house.run("revoke", "alice", "--slot", "1")
+    assert house.admits(first) is True
+    assert house.admits(other) is ErrorCode.TOKEN_REVOKED
+    assert "slot 9" in house.run("revoke", "alice", "--slot", "9", code=1)
+
+
+def test_a_locked_user_is_out_and_stays_out_until_unlocked(house):
+    granted = house.register()
+    house.run("lock", f"id:{granted.user}")
+    house.run("lock", "alice")
+    assert house.admits(granted.token) is ErrorCode.TOKEN_REVOKED
+    with pytest.raises(RequestRefused) as refused:
+        house.log_in()
+    assert refused.value.code is ErrorCode.LOGIN_FAILED
+    house.run("unlock", "alice")
+    assert house.admits(house.log_in().token) is True
+
+
+def test_unlocking_forgets_the_failures_of_the_account_and_of_its_terminals(house):
+    user = house.register().user
+    counters = [account_counter("alice"), terminal_counter(user, 0), terminal_counter(user, 63)]
+    for counter in counters:
+        for _ in range(100):
+            house.store.throttles.fail(counter, wall_clock())
+    assert json.loads(house.run("users", "show", "alice"))["failed_logins"] == 100
+    house.run("unlock", "alice")
+    assert house.store.throttles.read(counters) == {}
+    assert house.log_in().user == user
+
+
+def test_rotating_makes_a_new_key_and_keeps_the_tokens(house):
+    token = house.register().token
+    assert "2 are accepted" in house.run("rotate-keys")
+    house.tickets.refresh()
+    assert house.admits(token) is True
+
+
+def test_rotating_compromised_keys_ends_every_token_and_forces_passwords(house):
+    token = house.register().token
+    house.run("rotate-keys", "--compromised")
+    assert house.tickets.refresh()
+    assert house.admits(token) is ErrorCode.TOKEN_INVALID
+    assert house.admits(house.log_in().token) is True
+
+
+def test_showing_a_user_tells_no_secret(house):
+    user = house.register("Alice").user
+    shown = json.loads(house.run("users", "show", "ALICE"))
+    assert shown == {
+        "user": user, "name": "alice", "shown_name": "Alice", "generation": 1, "is_locked": False,
+        "terminals": [{"slot": 0, "generation": 1}], "failed_logins": 0,
+    }  # fmt: skip
+
+
+def test_check_and_migrate_say_that_all_is_well(house):
+    assert "store ok, 1 ticket keys" in house.run("check")
+    assert "version" in house.run("migrate")
+
+
+def test_check_notices_another_cluster_secret(house):
+    (house.directory / "data" / "cluster.secret").write_text("ab" * 32)
+    assert "cluster secret" in house.run("check", code=1)
+
+
+def test_a_secret_that_others_may_read_is_refused(house):
+    (house.directory / "data" / "cluster.secret").chmod(0o644)
+    assert "0644" in house.run("check", code=1)
+
+
+BAD = [
+    (["revoke", "nobody"], 1),
+    (["revoke", "id:1"], 1),
+    (["revoke", "no such name"], 1),
+    (["revoke", "'; DROP TABLE users; --"], 1),
+    (["unlock", "😀"], 1),
+    (["lock", ""], 1),
+    (["users", "show", "x" * 100_000], 1),
+    (["revoke", "id:abc"], 2),
+    (["revoke", "id:99999999999999999999"], 2),
+    (["revoke"], 2),
+    (["revoke", "alice", "--slot", "64"], 2),
+    (["revoke", "alice", "--slot", "-1"], 2),
+    (["--nonsense"], 2),
+    (["nonsense"], 2),
+    (["mint", "--count", "0", "--prefix", "p", "--out", "o"], 2),
+    (["mint", "--count", "1", "--prefix", "p q", "--out", "o"], 2),
+    (["mint", "--count", "100", "--prefix", "p" * 31, "--out", "o"], 2),
+    (["mint", "--count", "1", "--prefix", "p", "--out", "/nowhere/at/all"], 1),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code"), BAD, ids=range(len(BAD)))
+def test_what_cannot_be_done_ends_with_1_and_what_cannot_be_asked_with_2(house, arguments, code):
+    output = house.run(*arguments, code=code)
+    assert "Traceback" not in output
+    assert len(output) < 2_000
+
+
+def test_a_wrong_config_ends_with_2_and_names_the_line(house):
+    house.config.write_text("node:\n  data_dri: x\n")
+    assert "myim.yaml:2" in house.run("check", code=2)
