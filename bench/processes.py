@@ -74,6 +74,11 @@ class Process:
         """Whether it has not ended."""
         return self._child.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """What it ended with, None while it runs."""
+        return self._child.poll()
+
     def await_listening(self, port: int, deadline_seconds: float = 30) -> None:
         """Wait until it accepts connections; RuntimeError with the end of its log when it ends instead."""
 

@@ -10,6 +10,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import contextlib  # noqa: E402
 import json  # noqa: E402
 import math  # noqa: E402
 import os  # noqa: E402
@@ -22,6 +23,7 @@ from random import Random  # noqa: E402
 from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
+from gevent.lock import RLock  # noqa: E402
 
 from myim_client import (  # noqa: E402
     Account,
@@ -40,8 +42,11 @@ from tests.chaos.history import RECEIVED, STORED, Event, Kind, digest_of, encode
 
 MOST_UNSETTLED = 64
 SMALLEST_BODY, LARGEST_BODY = 8, 4096
+FRIENDS, IN_A_ROW = 4, 8
 OFFLINE_SHARE = 0.2
 OFFLINE_SECONDS = 3.0
+BLINK_SECONDS = 0.25
+LARGEST_PIECE, PIECE_SECONDS = 8, 0.01
 DAY_US = 24 * 3600 * 1_000_000
 
 _HISTORY = """CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, at INTEGER NOT NULL,
@@ -75,11 +80,15 @@ class Settings:
 
 
 def message_of(seed: int, sender: int, number: int, users: int) -> tuple[int, bytes]:
-    """The `number`-th message of a sender: the place of its target among the users, and its body; the same at every incarnation."""
+    """The `number`-th message of a sender: the place of its target among the users, and its body; the same at every incarnation.
+
+    Few targets, and several messages in a row to each: order is only at stake where messages follow each other.
+    """
+    friend = Random(f"{seed} {sender} {number // IN_A_ROW}").randrange(FRIENDS)
+    target = (sender + 1 + friend * (users - 1) // FRIENDS) % users
     random = Random(f"{seed} {sender} {number}")
-    target = random.randrange(users - 1)
     size = round(math.exp(random.uniform(math.log(SMALLEST_BODY), math.log(LARGEST_BODY))))
-    return target + (target >= sender), random.randbytes(size)
+    return target, random.randbytes(size)
 
 
 @dataclass(slots=True)
@@ -93,6 +102,7 @@ class User:
     counts: Counter[str] = field(default_factory=Counter)
     client: Client | None = None
     resent: int = 0
+    moving: RLock = field(default_factory=RLock)  # going and coming take time
 
     @property
     def path(self) -> Path:
@@ -131,18 +141,27 @@ class User:
 
     def come(self) -> None:
         """Go online, and stay so whatever happens to the node."""
-        client = Client(self._terminal(), self.path, servers=[("127.0.0.1", self.settings.port)], settled_events=True)
-        client.connect(timeout=0)
-        self.client = client
+        with self.moving:
+            client = Client(self._terminal(), self.path, servers=[("127.0.0.1", self.settings.port)], settled_events=True)
+            client.connect(timeout=0)
+            self.client = client
 
     def go(self) -> None:
         """Go offline in order."""
-        client, self.client = self.client, None
-        if client is not None:
-            self.resent += client.resent
-            client.close()
+        with self.moving:
+            client, self.client = self.client, None
+            if client is not None:
+                self.resent += client.resent
+                client.close()
 
-    def send_burst(self, most: int) -> None:
+    def blink(self) -> None:
+        """Go and come at once, if it is online."""
+        with self.moving:
+            if self.client is not None:
+                self.go()
+                self.come()
+
+    def send_some(self, most: int) -> None:
         """Up to `most` messages in one transaction with their records, within the limit of unsettled ones."""
         client = self.client
         if client is None:
@@ -205,16 +224,19 @@ class User:
 
 
 def talk(user: User, random: Random) -> None:
-    """Send the user's messages in bursts of 1 to 64 at its part of the run's rate."""
+    """Send the user's messages at its part of the run's rate, in bursts of 1 to 64 that go out in pieces: a target that leaves
+    or comes does so in the middle of a burst."""
     seconds_each = len(user.everybody) / user.settings.rate
     largest = min(MOST_UNSETTLED, max(1, user.quota // 3))
     gevent.sleep(random.uniform(0, seconds_each))
     while (left := user.quota - user.counts[Kind.ATTEMPT]) > 0:
-        burst = min(left, round(math.exp(random.uniform(0, math.log(largest)))))
-        try:
-            user.send_burst(burst)
-        except MyimError:
-            gevent.sleep(0.05)  # went offline meanwhile
+        burst = due = min(left, round(math.exp(random.uniform(0, math.log(largest)))))
+        while due > 0:
+            piece = min(due, random.randint(1, LARGEST_PIECE))
+            due -= piece
+            with contextlib.suppress(MyimError):  # went offline meanwhile
+                user.send_some(piece)
+            gevent.sleep(PIECE_SECONDS)
         gevent.sleep(random.uniform(0.5, 1.5) * seconds_each * burst)
 
 
@@ -240,6 +262,13 @@ def wander(users: list[User], calm: Path, random: Random) -> None:
         away.pop(0).come()
     for user in away:
         user.come()
+
+
+def blink(users: list[User], calm: Path, random: Random) -> None:
+    """Again and again a user goes and is back at once, as over a bad network."""
+    while not calm.exists():
+        gevent.sleep(BLINK_SECONDS)
+        random.choice(users).blink()
 
 
 def tell_progress(settings: Settings, users: list[User]) -> None:
@@ -277,10 +306,11 @@ def main() -> None:
     for user in users:
         gevent.spawn(listen, user)
         gevent.spawn(talk, user, random)
-    gevent.spawn(wander, users, settings.directory / "calm", random)
+    restless = [gevent.spawn(unrest, users, settings.directory / "calm", random) for unrest in (wander, blink)]
     while not (settings.directory / "end").exists():
         tell_progress(settings, users)
         gevent.sleep(0.1)
+    gevent.joinall(restless, raise_error=True)
     for user in users:
         user.go()
     for user in users:

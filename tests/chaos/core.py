@@ -27,7 +27,6 @@ from tests.chaos.checker import Kill, Verdict, check, kills_with_unsettled, vacu
 from tests.chaos.faults import APPLICATION, DATABASE, NODE, Fault, plan_faults
 from tests.chaos.history import Event, decode_events
 
-DRAIN_SECONDS = 120
 STALLED_SECONDS = 120
 CALM_SECONDS = 0.5
 RAM = Path("/dev/shm")
@@ -45,6 +44,7 @@ class Options:
     applications: int = 4
     sabotage: str = ""
     seconds_per_kill: float = 3.0
+    drain_seconds: float = 120.0
     is_verbose: bool = False
 
     @property
@@ -203,7 +203,7 @@ def _settled_at_least(world: World, count: int) -> Callable[[], bool]:
 
 
 def _drain(world: World) -> float:
-    """Wait until all is settled, shown and receipted, or 120 s; how long it took (s)."""
+    """Wait until all is settled, shown and receipted, or the drain's time is over; how long it took (s)."""
     start = time.monotonic()
 
     def is_complete() -> bool:
@@ -219,18 +219,21 @@ def _drain(world: World) -> float:
             wait_until(lambda seen=before: is_complete() or world.total("attempted") > seen, STALLED_SECONDS, "traffic")  # type: ignore[misc]
             start = time.monotonic()
         (world.applications[0].directory / "calm").touch()
-        wait_until(is_complete, DRAIN_SECONDS, "the drain")
+        wait_until(is_complete, world.options.drain_seconds, "the drain")
     return time.monotonic() - start
 
 
 def _collect(world: World) -> dict[int, list[Event]]:
     """End the applications, and read what they wrote."""
     files = world.applications[0].directory
-    (files / "end").touch()
+    for word in ("calm", "end"):
+        (files / word).touch()
     for application in world.applications:
         assert application.process is not None
         process = application.process
         wait_until(lambda process=process: not process.is_running, 60, "the end of an application")  # type: ignore[misc]
+        if process.exit_code:
+            raise RuntimeError(f"application {application.share} failed at its end:\n{process.tail()}")
     histories: dict[int, list[Event]] = {}
     for path in sorted(files.glob("history-*.jsonl")):
         with path.open() as lines:
@@ -311,7 +314,7 @@ def main() -> int:
     chosen = parser.parse_args()
     options = Options(
         chosen.messages, chosen.kills, chosen.seed, chosen.store, chosen.users, chosen.applications, chosen.sabotage,
-        chosen.seconds_per_kill, not chosen.json,
+        chosen.seconds_per_kill, is_verbose=not chosen.json,
     )  # fmt: skip
     outcome = run(options)
     summary = outcome.summary(options)
