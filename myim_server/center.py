@@ -86,13 +86,21 @@ class DoorParts(NamedTuple):
 class _Conversation:
     """What the clockwork looks at: the session, its connection's state, since when a frame is incomplete."""
 
-    __slots__ = ("session", "connection", "partial_since", "is_pinged")
+    __slots__ = ("session", "connection", "partial_since", "partial_records", "pinged_at")
 
     def __init__(self, session: Session, connection: Connection) -> None:
         self.session = session
         self.connection = connection
         self.partial_since = 0.0
-        self.is_pinged = False
+        self.partial_records = 0
+        self.pinged_at = 0.0
+
+    def is_frame_late(self, now: float, seconds: float) -> bool:
+        """Whether the same frame was incomplete for so long; asked every few seconds, so that a reader need not keep count."""
+        records = self.connection.records_opened
+        if not self.connection.has_partial_frame or records != self.partial_records or not self.partial_since:
+            self.partial_since, self.partial_records = now, records
+        return self.connection.has_partial_frame and now - self.partial_since > seconds
 
 
 class Center(StreamServer):
@@ -233,14 +241,9 @@ class Center(StreamServer):
                 if not data:
                     return
                 session.last_heard = heard = now()
-                conversation.is_pinged = False
                 messages = receive(data)
                 if messages:
                     take(talk, messages, heard)
-                if connection.has_partial_frame:
-                    conversation.partial_since = conversation.partial_since or heard
-                else:
-                    conversation.partial_since = 0.0
         finally:
             watcher.stop()
             watcher.close()
@@ -276,15 +279,15 @@ class Center(StreamServer):
         for conversation in list(self._conversations.values()):
             session = conversation.session
             silent = now - session.last_heard
-            if conversation.partial_since and now - conversation.partial_since > limits.frame_seconds:
+            if conversation.is_frame_late(now, limits.frame_seconds):
                 session.goodbye(ErrorCode.TIMEOUT, "a frame took too long")
             elif silent > limits.idle_close_seconds:
                 session.goodbye(ErrorCode.IDLE, "nothing was heard, an answer to PING included")
             elif conversation.connection.is_rekey_due or now - session.began > _REKEY_SECONDS:
                 session.began = now
                 session.send_frame(conversation.connection.ask_rekey)
-            elif silent > limits.idle_ping_seconds and not conversation.is_pinged:
-                conversation.is_pinged = True
+            elif silent > limits.idle_ping_seconds and conversation.pinged_at < session.last_heard:
+                conversation.pinged_at = now
                 session.send(PING_ASK)
 
     def close_sessions(self, is_meant: Callable[[Party], bool], code: ErrorCode, text: str) -> None:

@@ -21,6 +21,7 @@ _UNKNOWN_PER_MINUTE = 20
 _SLOW_DOWNS_BEFORE_CLOSE = 200
 _KIND_MESSAGES = 1
 _USER_MESSAGE = int(Command.USER_MESSAGE)
+_RECEIPT = int(Command.RECEIPT)
 _make = tuple.__new__
 
 
@@ -145,6 +146,10 @@ class Commands:
                     self._take_run(talk, messages[start:end] if end - start < count else messages, now)
                     start = end
                     continue
+            elif message[0] == _RECEIPT and not message[1]:
+                self._receipt(talk, message, now)
+                start += 1
+                continue
             self._one(talk, message, now)
             start += 1
 
@@ -239,7 +244,7 @@ class Commands:
         try:
             take(talk, message, now)
         except RemoteProtocolError as error:
-            self._refuse(talk, message, RequestRefused(error.code, error.text, field=getattr(error, "field", None)))
+            self._refuse(talk, message, RequestRefused(error.code, error.text, field=error.field))
         except RequestRefused as refusal:
             self._refuse(talk, message, refusal)
 
@@ -331,11 +336,15 @@ class Commands:
             talk.party.session.send(PING_ANSWER)
 
     def _receipt(self, talk: Talk, message: Message, now: float) -> None:
-        if message.user != talk.party.session.user:
-            raise RequestRefused(ErrorCode.BAD_COMMAND, "user is not the logged-in user", field="user")
-        kind, pairs = decode_pairs(message.content)
-        if kind != _KIND_MESSAGES:
-            raise RequestRefused(ErrorCode.BAD_COMMAND, "no such kind of receipt", field="content")
+        try:
+            kind, pairs = decode_pairs(message[5])
+        except RemoteProtocolError as error:
+            self._refuse(talk, message, RequestRefused(error.code, error.text, field=error.field))
+            return
+        if kind != _KIND_MESSAGES or message[2] != talk.party.session.user:
+            field = "content" if kind != _KIND_MESSAGES else "user"
+            self._refuse(talk, message, RequestRefused(ErrorCode.BAD_COMMAND, "a receipt that cannot be", field=field))
+            return
         self._router.receipt(talk.party, pairs)
 
     def _goodbye(self, talk: Talk, message: Message, now: float) -> None:

@@ -63,7 +63,7 @@ class Session:
 
     __slots__ = (
         "user", "slot", "incarnation", "user_generation", "connection_id", "last_heard", "is_over", "began", "is_closing",
-        "_sealer", "_socket", "_outbound", "_bound", "_slow_seconds", "_parts", "_part_bytes", "_unsent", "_is_dirty", "_writer", "_on_cut",
+        "_sealer", "_socket", "_send_raw", "_outbound", "_bound", "_slow_seconds", "_parts", "_part_bytes", "_unsent", "_is_dirty", "_writer", "_on_cut",
     )  # fmt: skip
 
     def __init__(
@@ -86,6 +86,7 @@ class Session:
         self.began = 0.0
         self._sealer = sealer
         self._socket = socket
+        self._send_raw = socket._sock.send  # the non-blocking socket itself: no switch, no watcher, for nearly every send
         self._outbound = outbound
         self._bound, self._slow_seconds = limits
         self._parts: list[bytes] = []
@@ -133,16 +134,15 @@ class Session:
     def flush(self) -> None:
         """Seal all that waits and hand it to the socket; what the socket does not take is left to a writer."""
         self._is_dirty = False
-        if self.is_over or self._unsent or not (self._parts or self.is_closing):
-            if self._parts and self._unsent:
-                self._check_bound()
-            return
-        try:
-            data = self._seal_parts()
-        except LocalProtocolError:  # the key's hard limit [P-2.5]: nothing more can be said
-            self.cut()
-            return
-        self._push(data)
+        if self._unsent:
+            self._check_bound()
+        elif not self.is_over:
+            try:
+                data = self._seal_parts()
+            except LocalProtocolError:  # the key's hard limit [P-2.5]: nothing more can be said
+                self.cut()
+                return
+            self._push(data)
 
     def _push(self, data: bytes) -> None:
         """Hand a sealed frame to the socket; what it does not take is left to a writer."""
@@ -150,7 +150,7 @@ class Session:
             self._unsent += data
             return
         try:
-            sent = self._socket._sock.send(data)  # the raw non-blocking socket: no switch, no watcher, for nearly every send
+            sent = self._send_raw(data)
         except OSError as error:
             if error.errno not in _WOULD_BLOCK:
                 self.cut()

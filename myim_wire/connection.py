@@ -137,6 +137,11 @@ class Connection:
         return self._frames.has_partial
 
     @property
+    def records_opened(self) -> int:
+        """How many records were opened under the present key."""
+        return self._opening.records if self._is_flowing else 0
+
+    @property
     def is_rekey_due(self) -> bool:
         """Whether a soft limit of records or bytes is reached in either direction and no rekey runs [P-2.5]."""
         if self._sealing is None or self._rekey.state is not RekeyState.IDLE:
