@@ -40,7 +40,8 @@ def settings(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> It
     server: MariaDb = request.getfixturevalue("mariadb")
     name: str = request.getfixturevalue("migrated_database")
     yield StoreSettings(server.url(name), server.password_file)
-    server.run(name, *(f"DELETE FROM {table}" for table in metadata.tables if table != "change_counter"), "UPDATE change_counter SET number=0")
+    emptied = [f"DELETE FROM {table}" for table in metadata.tables if table != "change_counter"]
+    server.run(name, *emptied, "UPDATE change_counter SET number=0")
 
 
 @pytest.fixture

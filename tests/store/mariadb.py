@@ -44,7 +44,10 @@ class MariaDb:
         subprocess.run([SCRIPT, "stop", self.directory], check=True, timeout=60)
 
     def freeze(self) -> None:
+        """Returns when every thread has stopped: the signal alone takes its time, and one more answer may come meanwhile."""
         os.kill(self.pid, signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.pid}/task")
+        wait_until(lambda: all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks.iterdir()))
 
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)

@@ -18,7 +18,8 @@ def message(
 ) -> StoredMessage:
     time = time_of(number, slot)
     content = b"body %d" % number if body is None else body
-    return StoredMessage(target, user, time, qos, content, entered=7, message_id=number + 1, accepted=time if accepted is None else accepted)
+    when = time if accepted is None else accepted
+    return StoredMessage(target, user, time, qos, content, entered=7, message_id=number + 1, accepted=when)
 
 
 def put(store: Store, *messages: StoredMessage) -> None:

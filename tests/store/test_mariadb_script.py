@@ -29,7 +29,8 @@ def test_a_server_starts_stops_and_keeps_its_data(tmp_path: Path) -> None:
         assert script("stop", tmp_path).returncode == 0
         server.start()
         assert (name,) in server.ask("SHOW DATABASES")
-        assert server.ask("SELECT @@innodb_flush_log_at_trx_commit, @@bind_address, @@character_set_server") == [(1, "127.0.0.1", "utf8mb4")]
+        asked = "SELECT @@innodb_flush_log_at_trx_commit, @@bind_address, @@character_set_server"
+        assert server.ask(asked) == [(1, "127.0.0.1", "utf8mb4")]
     finally:
         server.stop()
 
@@ -39,7 +40,8 @@ def test_the_password_is_secret_and_needed(mariadb: MariaDb) -> None:
     for user in ("root", ""):
         with pytest.raises(pymysql.err.OperationalError):
             pymysql.connect(host="127.0.0.1", port=mariadb.port, user=user, password="")
-    assert set(mariadb.ask("SELECT User, Host FROM mysql.global_priv WHERE User IN ('root', '')")) == {("root", "localhost"), ("root", "127.0.0.1")}
+    roots = mariadb.ask("SELECT User, Host FROM mysql.global_priv WHERE User IN ('root', '')")
+    assert set(roots) == {("root", "localhost"), ("root", "127.0.0.1")}
 
 
 @pytest.mark.parametrize("arguments", [(), ("start",), ("begin", "/tmp/x"), ("--help",)])

@@ -1,4 +1,7 @@
-"""The order rule: within one lane (target, user, slot) `accepted` rises in the order of storing, whatever clocks say and whoever else stores."""
+"""The order rule: within one lane (target, user, slot) `accepted` rises in the order of storing.
+
+Whatever clocks say, and whoever else stores.
+"""
 
 import gevent
 import pytest
@@ -46,7 +49,9 @@ def test_what_follows_a_duplicate_goes_above_it(settings: StoreSettings, store: 
     other.close()
 
 
-def test_a_lane_that_went_to_another_center_and_came_back_is_still_in_order(settings: StoreSettings, store: Store, users: list[int]) -> None:
+def test_a_lane_that_went_to_another_center_and_came_back_is_still_in_order(
+    settings: StoreSettings, store: Store, users: list[int]
+) -> None:
     other = open_store(settings)
     put(store, message(users[0], users[1], 1, accepted=T0))
     put(other, message(users[0], users[1], 2, accepted=T0 + 3600_000_000))

@@ -10,7 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import URL, create_engine, make_url
 
 from myim_server.refusals import StoreRefused
 from myim_server.store.engine import StoreSettings, open_store
@@ -132,7 +132,8 @@ def test_an_interrupted_migration_goes_on_at_the_next_start(mariadb: MariaDb, ma
     # As if the process had died after some of the tables: DDL commits by itself there.
     assert opens(mariadb_settings)
     name = database_of(mariadb_settings)
-    mariadb.run(name, f"DELETE FROM {VERSION_TABLE}", "DROP TABLE offline_messages", "DROP INDEX receipts_age ON receipts", "DROP TABLE nodes")
+    undone = ("DROP TABLE offline_messages", "DROP INDEX receipts_age ON receipts", "DROP TABLE nodes")
+    mariadb.run(name, f"DELETE FROM {VERSION_TABLE}", *undone)
     assert opens(mariadb_settings)
     assert differences(mariadb_settings) == []
     assert mariadb.ask("SELECT COUNT(*) FROM change_counter", database=name) == [(1,)]
@@ -230,7 +231,7 @@ def differences(settings: StoreSettings) -> list[object]:
     return list(found)
 
 
-def url_of(settings: StoreSettings) -> object:
+def url_of(settings: StoreSettings) -> URL:
     url = make_url(settings.url)
     if url.get_backend_name() == "sqlite":
         return url

@@ -77,7 +77,7 @@ def test_terminals_that_log_in_at_once_get_different_slots(settings: StoreSettin
     stores = [store, open_store(settings)]
     racing = [gevent.spawn(admit, stores[number % 2], users[0], number) for number in range(16)]
     gevent.joinall(racing, raise_error=True, timeout=30)
-    assert sorted(one.value.slot for one in racing) == list(range(16))
+    assert sorted(one.get().slot for one in racing) == list(range(16))
     assert store.terminals.change_number() == 16
     stores[1].close()
 
