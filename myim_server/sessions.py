@@ -22,6 +22,7 @@ from myim_wire.errors import ErrorCode, LocalProtocolError
 from myim_wire.messages import REPLY, Command, encode_error, encode_message
 
 _RECORD_PLAINTEXT_BYTES = 65_520  # a frame's cap less the tag [P-1.2], [P-2.1]
+_LAST_WORDS_SECONDS = 1.0
 _WOULD_BLOCK = (errno.EAGAIN, errno.EWOULDBLOCK)
 
 
@@ -63,7 +64,8 @@ class Session:
 
     __slots__ = (
         "user", "slot", "incarnation", "user_generation", "connection_id", "last_heard", "is_over", "began", "is_closing",
-        "_sealer", "_socket", "_send_raw", "_outbound", "_bound", "_slow_seconds", "_parts", "_part_bytes", "_unsent", "_is_dirty", "_writer", "_on_cut",
+        "_sealer", "_socket", "_send_raw", "_outbound", "_bound", "_slow_seconds", "_parts", "_part_bytes", "_unsent", "_is_dirty",
+        "_writer", "_on_cut",
     )  # fmt: skip
 
     def __init__(
@@ -192,10 +194,8 @@ class Session:
 
     def goodbye(self, code: ErrorCode, text: str) -> None:
         """End the session with a reason: GOODBYE, an empty record [P-2.3], the end of the connection."""
-        if self.is_over or self.is_closing:
-            return
-        self.send(encode_error(Command.GOODBYE, 0, self.user, 0, code, text))
-        self._close_after_flush()
+        if not self.is_over and not self.is_closing:
+            self._say_last(encode_error(Command.GOODBYE, 0, self.user, 0, code, text))
 
     def send_frame(self, make: Callable[[], bytes]) -> None:
         """Send all that waits, then the frame that `make` seals: for what has to end a record, as REKEY does [P-6.1]."""
@@ -204,13 +204,28 @@ class Session:
 
     def farewell(self) -> None:
         """Answer the terminal's own GOODBYE and end."""
-        self.send(encode_message(Command.GOODBYE, REPLY, self.user, 0, 0))
-        self._close_after_flush()
+        if not self.is_over and not self.is_closing:
+            self._say_last(encode_message(Command.GOODBYE, REPLY, self.user, 0, 0))
 
-    def _close_after_flush(self) -> None:
+    def finish(self) -> None:
+        """The peer says no more, but may still read: send what waits, the empty record, and end."""
+        if not self.is_over and not self.is_closing:
+            self._say_last(b"")
+        self.flush()
+
+    def wait_until_out(self, seconds: float) -> None:
+        """Wait for the bytes that the socket has not taken (yields)."""
+        if self._writer is not None:
+            self._writer.join(seconds)
+
+    def _say_last(self, data: bytes) -> None:
+        # Not by way of `send`: its check of the bound would say goodbye from within a goodbye.
+        if data:
+            self._parts.append(data)
+            self._part_bytes += len(data)
         self.is_closing = True
-        if self._unsent:  # the peer does not read: the words would never arrive
-            gevent.spawn_later(1.0, self.cut)
+        if self._unsent:  # if the peer does not read, the words never arrive
+            gevent.spawn_later(_LAST_WORDS_SECONDS, self.cut)
         elif not self._is_dirty:
             self._is_dirty = True
             self._outbound.add(self)

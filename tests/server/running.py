@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gevent
 
@@ -28,19 +29,19 @@ def wait_until(is_so: Callable[[], object], seconds: float = DEADLINE_SECONDS) -
         gevent.sleep(0)
 
 
-def config(directory: Path, **sections: dict[str, object]) -> Config:
+def config(directory: Path, **sections: Mapping[str, Any]) -> Config:
     """Embedded defaults on free ports, with these values of sections changed."""
     free = {"listen": "127.0.0.1:0"}
     return Config(
         node=NodeSection(data_dir=str(directory), allow_any_port=True, **sections.get("node", {})),  # type: ignore[arg-type]
-        login=LoginSection.model_validate(free | sections.get("login", {})),
-        center=CenterSection.model_validate(free | {"max_connections": 500} | sections.get("center", {})),
+        login=LoginSection.model_validate(free | dict(sections.get("login", {}))),
+        center=CenterSection.model_validate(free | {"max_connections": 500} | dict(sections.get("center", {}))),
         delivery=DeliverySection.model_validate(sections.get("delivery", {})),
         store=StoreSection.model_validate(sections.get("store", {})),
     )
 
 
-def start_node(directory: Path, **sections: dict[str, object]) -> Node:
+def start_node(directory: Path, **sections: Mapping[str, Any]) -> Node:
     """A started node; stop it with node.stop()."""
     node = Node(config(directory, **sections))
     node.build()
@@ -145,7 +146,9 @@ class RawTerminal:
 
     def settling_of(self, named: int) -> Message:
         """The reply to the message of this time."""
-        return self.wait_for(lambda message: message.command == Command.USER_MESSAGE and message.time == named and bool(message.flags & REPLY))
+        return self.wait_for(
+            lambda message: message.command == Command.USER_MESSAGE and message.time == named and bool(message.flags & REPLY)
+        )
 
     def next_message(self) -> Message:
         """The next USER_MESSAGE handed over."""

@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgpack
 import pytest
@@ -50,7 +51,8 @@ def witness(node: Node, people: Callable[[], Person]) -> Iterator[None]:
     other.confirm((a.user, named))
     assert one.settling_of(named).content == b"\x01"
     wait_until(lambda: len(router.parties) == parties)
-    one.close(), other.close()
+    one.close()
+    other.close()
 
 
 def dial(node: Node) -> socket.socket:
@@ -194,6 +196,7 @@ def test_after_its_empty_record_nothing_from_the_terminal_counts(node: Node, peo
     target = people()
     terminal = RawTerminal(node, people())
     terminal.fetch()
+    assert terminal.connection._sealing is not None
     closing = terminal.connection._sealing.seal(b"")
     late = terminal.connection.seal(
         encode_message(Command.USER_MESSAGE, QOS1 | FIRST, terminal.person.user, target.user, terminal.name(), b"too late")
@@ -218,52 +221,59 @@ def test_a_half_closed_terminal_gets_what_was_due_and_is_closed(node: Node, peop
     assert target.user
 
 
-def message(user: object, target: object, command: int = 2, flags: int = QOS1 | FIRST, content: bytes = b"x", slot: int = 0) -> object:
-    return (command, flags, user, target, slot, content)
+class Said(NamedTuple):
+    """What a terminal says: user and target are ids, or stand for one."""
+
+    user: int | str
+    target: int | str
+    command: int = 2
+    flags: int = QOS1 | FIRST
+    content: bytes = b"x"
+    slot: int = 0
 
 
 def packed(value: object) -> bytes:
     return bytes(msgpack.packb(value))
 
 
-REFUSED = {
-    "to oneself": (message(USER, USER), ErrorCode.BAD_COMMAND, "target"),
-    "to nobody, 0": (message(USER, 0), ErrorCode.BAD_COMMAND, "target"),
-    "to a user who does not exist": (message(USER, 4711), ErrorCode.NOT_ALLOWED, None),
-    "as another user": (message(TARGET, TARGET), ErrorCode.BAD_COMMAND, "user"),
-    "as the server": (message(0, TARGET), ErrorCode.BAD_COMMAND, "user"),
-    "with a foreign slot": (message(USER, TARGET, slot=9), ErrorCode.BAD_TIME, "time"),
-    "a body one byte too long": (message(USER, TARGET, content=bytes(32769)), ErrorCode.TOO_LARGE, "content"),
-    "QoS 0 as another": (message(TARGET, TARGET, flags=0), ErrorCode.BAD_COMMAND, "user"),
-    "QoS 0 to oneself": (message(USER, USER, flags=0), ErrorCode.BAD_COMMAND, "target"),
-    "QoS 0 too long": (message(USER, TARGET, flags=0, content=bytes(32769)), ErrorCode.TOO_LARGE, "content"),
-    "a receipt of an unknown kind": (message(USER, 0, 7, 0, b"\x09" + bytes(16)), ErrorCode.BAD_COMMAND, None),
-    "a receipt of half a pair": (message(USER, 0, 7, 0, b"\x01" + bytes(8)), ErrorCode.BAD_COMMAND, None),
-    "an empty receipt": (message(USER, 0, 7, 0, b""), ErrorCode.BAD_COMMAND, None),
-    "a receipt for groups": (message(USER, 0, 7, 0, b"\x02" + bytes(16)), ErrorCode.BAD_COMMAND, None),
-    "a receipt of another": (message(TARGET, 0, 7, 0, b"\x01" + bytes(16)), ErrorCode.BAD_COMMAND, "user"),
-    "a fetch with content": (message(USER, 0, 0x0A, QOS1, b"1"), ErrorCode.BAD_COMMAND, None),
-    "a fetch with a target": (message(USER, TARGET, 0x0A, QOS1, b""), ErrorCode.BAD_COMMAND, "target"),
-    "a fetch of QoS 0": (message(USER, 0, 0x0A, 0, b""), ErrorCode.BAD_COMMAND, "flags"),
-    "servers with content": (message(USER, 0, 0x11, QOS1, b"1"), ErrorCode.BAD_COMMAND, None),
-    "token with content": (message(USER, 0, 0x13, QOS1, b"1"), ErrorCode.BAD_COMMAND, None),
-    "a look-up without content": (message(USER, 0, 0x14, QOS1, b""), ErrorCode.BAD_COMMAND, None),
-    "a look-up without a name": (message(USER, 0, 0x14, QOS1, packed({})), ErrorCode.BAD_COMMAND, "name"),
-    "a look-up of null": (message(USER, 0, 0x14, QOS1, packed({"name": None})), ErrorCode.BAD_COMMAND, "name"),
-    "a look-up of a number": (message(USER, 0, 0x14, QOS1, packed({"name": 7})), ErrorCode.BAD_COMMAND, "name"),
-    "a look-up of bytes": (message(USER, 0, 0x14, QOS1, packed({"name": b"bob"})), ErrorCode.BAD_COMMAND, "name"),
-    "a look-up that is a list": (message(USER, 0, 0x14, QOS1, packed(["name"])), ErrorCode.BAD_COMMAND, None),
-    "a look-up with a float": (message(USER, 0, 0x14, QOS1, packed({"name": 1.5})), ErrorCode.BAD_COMMAND, None),
-    "a look-up nested too deep": (message(USER, 0, 0x14, QOS1, b"\x91" * 1000), ErrorCode.BAD_COMMAND, None),
-    "a map that claims 2^31 items": (message(USER, 0, 0x14, QOS1, b"\xdf\x80\0\0\0"), ErrorCode.BAD_COMMAND, None),
-    "a string that claims 2^31 bytes": (message(USER, 0, 0x14, QOS1, b"\xdb\x80\0\0\0"), ErrorCode.BAD_COMMAND, None),
-    "64 KiB of empty lists": (message(USER, 0, 0x14, QOS1, b"\x90" * 65000), ErrorCode.BAD_COMMAND, None),
-    "two values": (message(USER, 0, 0x14, QOS1, packed({"name": "bob"}) * 2), ErrorCode.BAD_COMMAND, None),
-    "a name that is no UTF-8": (message(USER, 0, 0x14, QOS1, b"\x81\xa4name\xa2\xff\xfe"), ErrorCode.BAD_COMMAND, None),
-    "a name of SQL": (message(USER, 0, 0x14, QOS1, packed({"name": "' OR 1=1 --"})), ErrorCode.NOT_ALLOWED, "name"),
-    "a name with NUL": (message(USER, 0, 0x14, QOS1, packed({"name": "bob\0"})), ErrorCode.NOT_ALLOWED, "name"),
-    "a name of 10 KB": (message(USER, 0, 0x14, QOS1, packed({"name": "x" * 10_000})), None, "name"),
-    "a timestamp": (message(USER, 0, 0x14, QOS1, b"\x81\xa4name\xd6\xff\0\0\0\0"), ErrorCode.BAD_COMMAND, None),
+REFUSED: dict[str, tuple[Said, ErrorCode | None, str | None]] = {
+    "to oneself": (Said(USER, USER), ErrorCode.BAD_COMMAND, "target"),
+    "to nobody, 0": (Said(USER, 0), ErrorCode.BAD_COMMAND, "target"),
+    "to a user who does not exist": (Said(USER, 4711), ErrorCode.NOT_ALLOWED, None),
+    "as another user": (Said(TARGET, TARGET), ErrorCode.BAD_COMMAND, "user"),
+    "as the server": (Said(0, TARGET), ErrorCode.BAD_COMMAND, "user"),
+    "with a foreign slot": (Said(USER, TARGET, slot=9), ErrorCode.BAD_TIME, "time"),
+    "a body one byte too long": (Said(USER, TARGET, content=bytes(32769)), ErrorCode.TOO_LARGE, "content"),
+    "QoS 0 as another": (Said(TARGET, TARGET, flags=0), ErrorCode.BAD_COMMAND, "user"),
+    "QoS 0 to oneself": (Said(USER, USER, flags=0), ErrorCode.BAD_COMMAND, "target"),
+    "QoS 0 too long": (Said(USER, TARGET, flags=0, content=bytes(32769)), ErrorCode.TOO_LARGE, "content"),
+    "a receipt of an unknown kind": (Said(USER, 0, 7, 0, b"\x09" + bytes(16)), ErrorCode.BAD_COMMAND, None),
+    "a receipt of half a pair": (Said(USER, 0, 7, 0, b"\x01" + bytes(8)), ErrorCode.BAD_COMMAND, None),
+    "an empty receipt": (Said(USER, 0, 7, 0, b""), ErrorCode.BAD_COMMAND, None),
+    "a receipt for groups": (Said(USER, 0, 7, 0, b"\x02" + bytes(16)), ErrorCode.BAD_COMMAND, None),
+    "a receipt of another": (Said(TARGET, 0, 7, 0, b"\x01" + bytes(16)), ErrorCode.BAD_COMMAND, "user"),
+    "a fetch with content": (Said(USER, 0, 0x0A, QOS1, b"1"), ErrorCode.BAD_COMMAND, None),
+    "a fetch with a target": (Said(USER, TARGET, 0x0A, QOS1, b""), ErrorCode.BAD_COMMAND, "target"),
+    "a fetch of QoS 0": (Said(USER, 0, 0x0A, 0, b""), ErrorCode.BAD_COMMAND, "flags"),
+    "servers with content": (Said(USER, 0, 0x11, QOS1, b"1"), ErrorCode.BAD_COMMAND, None),
+    "token with content": (Said(USER, 0, 0x13, QOS1, b"1"), ErrorCode.BAD_COMMAND, None),
+    "a look-up without content": (Said(USER, 0, 0x14, QOS1, b""), ErrorCode.BAD_COMMAND, None),
+    "a look-up without a name": (Said(USER, 0, 0x14, QOS1, packed({})), ErrorCode.BAD_COMMAND, "name"),
+    "a look-up of null": (Said(USER, 0, 0x14, QOS1, packed({"name": None})), ErrorCode.BAD_COMMAND, "name"),
+    "a look-up of a number": (Said(USER, 0, 0x14, QOS1, packed({"name": 7})), ErrorCode.BAD_COMMAND, "name"),
+    "a look-up of bytes": (Said(USER, 0, 0x14, QOS1, packed({"name": b"bob"})), ErrorCode.BAD_COMMAND, "name"),
+    "a look-up that is a list": (Said(USER, 0, 0x14, QOS1, packed(["name"])), ErrorCode.BAD_COMMAND, None),
+    "a look-up with a float": (Said(USER, 0, 0x14, QOS1, packed({"name": 1.5})), ErrorCode.BAD_COMMAND, None),
+    "a look-up nested too deep": (Said(USER, 0, 0x14, QOS1, b"\x91" * 1000), ErrorCode.BAD_COMMAND, None),
+    "a map that claims 2^31 items": (Said(USER, 0, 0x14, QOS1, b"\xdf\x80\0\0\0"), ErrorCode.BAD_COMMAND, None),
+    "a string that claims 2^31 bytes": (Said(USER, 0, 0x14, QOS1, b"\xdb\x80\0\0\0"), ErrorCode.BAD_COMMAND, None),
+    "64 KiB of empty lists": (Said(USER, 0, 0x14, QOS1, b"\x90" * 65000), ErrorCode.BAD_COMMAND, None),
+    "two values": (Said(USER, 0, 0x14, QOS1, packed({"name": "bob"}) * 2), ErrorCode.BAD_COMMAND, None),
+    "a name that is no UTF-8": (Said(USER, 0, 0x14, QOS1, b"\x81\xa4name\xa2\xff\xfe"), ErrorCode.BAD_COMMAND, None),
+    "a name of SQL": (Said(USER, 0, 0x14, QOS1, packed({"name": "' OR 1=1 --"})), ErrorCode.NOT_ALLOWED, "name"),
+    "a name with NUL": (Said(USER, 0, 0x14, QOS1, packed({"name": "bob\0"})), ErrorCode.NOT_ALLOWED, "name"),
+    "a name of 10 KB": (Said(USER, 0, 0x14, QOS1, packed({"name": "x" * 10_000})), None, "name"),
+    "a timestamp": (Said(USER, 0, 0x14, QOS1, b"\x81\xa4name\xd6\xff\0\0\0\0"), ErrorCode.BAD_COMMAND, None),
 }
 
 
@@ -272,14 +282,14 @@ REFUSED = {
 def test_a_request_that_cannot_be_is_refused_with_its_code_and_the_connection_stays(
     node: Node, people: Callable[[], Person], name: str
 ) -> None:
-    (command, flags, user, target, slot, content), code, field = REFUSED[name]  # type: ignore[misc]
+    said, code, field = REFUSED[name]
     me, other = people(), people()
     terminal = RawTerminal(node, me)
     terminal.fetch()
-    ids = {USER: me.user, TARGET: other.user}
-    named = terminal.name() & ~63 | slot
-    terminal.say(encode_message(command, flags, ids.get(user, user), ids.get(target, target), named, content))
-    refusal = terminal.wait_for(lambda got: got.time == named and got.command == command)
+    ids: dict[str | int, int] = {USER: me.user, TARGET: other.user, 0: 0, 4711: 4711}
+    named = terminal.name() & ~63 | said.slot
+    terminal.say(encode_message(said.command, said.flags, ids[said.user], ids[said.target], named, said.content))
+    refusal = terminal.wait_for(lambda got: got.time == named and got.command == said.command)
     told = decode_error(refusal.content)
     assert code is None or told.code == code
     assert field is None or told.field == field
@@ -323,7 +333,8 @@ def test_receipts_for_what_was_never_handed_over_change_nothing_and_are_counted(
     assert node.metrics.receipts_ignored == before + 3
     b = RawTerminal(node, target)
     assert b.fetch() == 1
-    a.close(), b.close(), liar.close()
+    for terminal in (a, b, liar):
+        terminal.close()
 
 
 @pytest.mark.usefixtures("witness")

@@ -47,7 +47,9 @@ def test_a_message_is_settled_as_received_only_after_the_targets_receipt(node: N
     assert a.settling_of(named).content == RECEIVED
 
 
-def test_a_message_to_an_absent_user_is_stored_and_fetched_and_its_receipt_reaches_the_sender(node: Node, alice: Person, bob: Person) -> None:
+def test_a_message_to_an_absent_user_is_stored_and_fetched_and_its_receipt_reaches_the_sender(
+    node: Node, alice: Person, bob: Person
+) -> None:
     a = online(node, alice)
     named = a.write(bob.user, "héllo 🙂".encode())
     assert a.settling_of(named).content == STORED
@@ -74,7 +76,7 @@ def test_stored_messages_are_handed_over_before_newer_ones_and_in_order(node: No
     b = RawTerminal(node, bob)
     b.say(encode_message(Command.OFFLINE_FETCH, QOS1, bob.user, 0, b.name()))
     live = a.write(bob.user, b"live")
-    seen = []
+    seen: list[int] = []
     while len(seen) < 301:
         got = b.next_message()
         seen.append(got.time)
