@@ -31,7 +31,7 @@ from myim_client.events import (
     ReceiptArrived,
 )  # fmt: skip
 from myim_client.inbox import Inbox, Name
-from myim_client.profile import AWAITING_RECEIPT, UNSETTLED, Profile, to_signed, to_unsigned
+from myim_client.profile import Profile
 from myim_client.questions import Answer, Question, Questions
 from myim_client.receipts import Receipts
 from myim_client.sending import Outgoing, Sending
@@ -58,11 +58,6 @@ KEEP_LATER_SECONDS = 2.0
 MAX_UNSETTLED = 100_000
 MAX_UNSETTLED_BYTES = 256 << 20
 MAX_IDLE_EVENTS = 10_000
-
-_INSERT_OUTGOING = f"INSERT INTO myim_outbox VALUES (?, ?, ?, ?, {UNSETTLED})"
-_AWAIT_RECEIPT = f"UPDATE myim_outbox SET state = {AWAITING_RECEIPT} WHERE time = ?"
-_DELETE_OUTGOING = "DELETE FROM myim_outbox WHERE time = ?"
-_INSERT_SEEN = "INSERT OR IGNORE INTO myim_seen VALUES (?, ?, ?)"
 
 
 class SessionEnded(Exception):
@@ -106,15 +101,13 @@ class Courier:
         """Take up account and outbox from the file (at start, and after a password login)."""
         account = self.account = self.profile.account()
         foreign: list[int] = []
-        for time, target, body, enqueued, state in self.profile.query(
-            "SELECT time, target, body, enqueued, state FROM myim_outbox ORDER BY time"
-        ):
-            if state == AWAITING_RECEIPT:
-                self._receipts.expect(time, to_unsigned(target))
-            elif self.sending.get(time) is None:
-                self.sending.add(Outgoing(time, to_unsigned(target), body, enqueued, was_sent=True))
-                if slot_of(time) != account.slot:
-                    foreign.append(time)
+        for row in self.profile.outgoing():
+            if row.is_awaiting_receipt:
+                self._receipts.expect(row.time, row.target)
+            elif self.sending.get(row.time) is None:
+                self.sending.add(Outgoing(row.time, row.target, row.body, row.enqueued, was_sent=True))
+                if slot_of(row.time) != account.slot:
+                    foreign.append(row.time)
         for time in foreign:
             # a name carries its slot for life, and no center takes a foreign one [P-3.6]
             self._settle(self.sending.settled(time), UNKNOWN)
@@ -135,7 +128,7 @@ class Courier:
         """Put a QoS 1 message into the file; it is sent once the present transaction is flushed."""
         now_us = self._now_us()
         time = self.profile.next_time(now_us, self.account.slot)
-        self.profile.execute(_INSERT_OUTGOING, (time, to_signed(target), body, now_us))
+        self.profile.keep_outgoing(time, target, body, now_us)
         handle = Handle(target, time)
         self.profile.after_commit(functools.partial(self._take_up, Outgoing(time, target, body, now_us), handle))
         return handle
@@ -154,24 +147,16 @@ class Courier:
 
     def show(self, events: Iterable[DurableEvent]) -> None:
         """Put what the application has done into the file; it is confirmed once the present transaction is flushed."""
-        seen: list[tuple[int, ...]] = []
-        awaiting: list[tuple[int, ...]] = []
-        finished: list[tuple[int, ...]] = []
-        shown: list[DurableEvent] = []
-        now_us = self._now_us()
-        for event in events:
-            if event.is_done:
-                continue
-            shown.append(event)
-            if isinstance(event, MessageArrived):
-                seen.append((to_signed(event.user), to_signed(event.time), now_us))
-            elif isinstance(event, MessageSettled) and event.outcome.kind is OutcomeKind.STORED:
-                awaiting.append((event.time,))
-            else:
-                finished.append((event.time,))
-        for sql, rows in ((_INSERT_SEEN, seen), (_AWAIT_RECEIPT, awaiting), (_DELETE_OUTGOING, finished)):
-            if rows:
-                self.profile.execute_many(sql, rows)
+        shown = [event for event in events if not event.is_done]
+        self.profile.keep_seen([(event.user, event.time) for event in shown if isinstance(event, MessageArrived)], self._now_us())
+        stored: list[int] = []
+        finished: list[int] = []
+        for event in shown:
+            if isinstance(event, MessageSettled) and event.outcome.kind is OutcomeKind.STORED:
+                stored.append(event.time)
+            elif not isinstance(event, MessageArrived):
+                finished.append(event.time)
+        self.profile.keep_settled(stored, finished)
         self.profile.after_commit(functools.partial(self._confirm, shown))
 
     def _confirm(self, events: list[DurableEvent]) -> None:
@@ -321,26 +306,25 @@ class Courier:
 
     def _answered(self, message: Message, now: float) -> None:
         if message.flags & ERROR:
-            error = decode_error(message.content)
-            item = self.sending.refused(message.time, error.code, error.retry_ms or 0, now, self._chance())
-            self._settle(item, Outcome(OutcomeKind.REFUSED, error.code, error.text))
+            why = decode_error(message.content)
+            item = self.sending.refused(message.time, why.code, why.retry_ms or 0, now, self._chance())
+            self._settle(item, Outcome(OutcomeKind.REFUSED, why.code, why.text))
         else:
-            outcome = RECEIVED if decode_settling(message.content) == SETTLED_AS_RECEIVED else STORED
-            self._settle(self.sending.settled(message.time), outcome)
+            is_received = decode_settling(message.content) == SETTLED_AS_RECEIVED
+            self._settle(self.sending.settled(message.time), RECEIVED if is_received else STORED)
 
     def _settle(self, item: Outgoing | None, outcome: Outcome) -> None:
         if item is None:
             return
-        time = item.time
-        handle = self._handles.pop(time, None)
-        if handle is not None:
+        time, is_stored = item.time, outcome.kind is OutcomeKind.STORED
+        if handle := self._handles.pop(time, None):
             handle.settle(outcome)
-        if outcome.kind is OutcomeKind.STORED:
+        if is_stored:
             self._receipts.expect(time, item.target)
         if self._has_settled_events:
             self._arrived.append(MessageSettled(item.target, time, outcome))
         else:
-            self.profile.later(_AWAIT_RECEIPT if outcome.kind is OutcomeKind.STORED else _DELETE_OUTGOING, (time,))
+            self.profile.keep_settled_later(time, is_stored)
 
     def _arrive(self, message: Message) -> None:
         user, time = message.user, message.time
@@ -404,12 +388,8 @@ class Courier:
             self._note(PasswordNeeded(f"the token was not renewed: {error}"))
             return
         token = RenewedToken.decode(content)
-        now_us = self._now_us()
-        life = token.expires - token.issued
-        self.account = renewed = replace(
-            self.account, token=token.token, session_key=token.session_key, renew_at=now_us + life // 2, expires_at=now_us + life
-        )
-        self.profile.keep_token(renewed)
+        self.account = self.account.renewed(token, self._now_us())
+        self.profile.keep_token(self.account)
 
     def _note(self, event: Event) -> None:
         if len(self.inbox) < MAX_IDLE_EVENTS:

@@ -15,7 +15,7 @@ from pathlib import Path
 from myim_client.errors import IdentityChanged, LoginRefused, ServerUnreachable
 from myim_client.profile import Account, Profile
 from myim_client.terminal import Terminal
-from myim_wire.contents import Grant, LastLogin, Operation, Server
+from myim_wire.contents import Grant, LastLogin, Operation, RenewedToken, Server
 from myim_wire.errors import ErrorCode, IdentityChangedError, LocalProtocolError, ProtocolError
 from myim_wire.login_flights import Granted, IdentityShown, LoginClientEvent, Refused, ServerKeyCertified, ServersListed
 from myim_wire.login_handshake import LoginClient
@@ -125,11 +125,10 @@ def log_in_to(
     if terminal.pin(server) != shown:
         terminal.keep_pin(server, shown)
     now_us = time.time_ns() // 1000
-    life = max(0, grant.expires - grant.issued)
     account = Account(
-        login_server=server, user=grant.user, name=grant.name, slot=grant.slot, terminal_key=terminal.public_key, token=grant.token,
-        session_key=grant.session_key, renew_at=now_us + life // 2, expires_at=now_us + life, servers=grant.servers,
-    )  # fmt: skip
+        login_server=server, user=grant.user, name=grant.name, slot=grant.slot, terminal_key=terminal.public_key, token=b"",
+        session_key=b"", renew_at=0, expires_at=0, servers=grant.servers,
+    ).renewed(RenewedToken(grant.token, grant.session_key, grant.issued, grant.expires), now_us)  # fmt: skip
     profile.log_in(account)
     return LoggedIn(account, profile.path, grant.last_login, grant.new_terminal, grant.new_network)
 

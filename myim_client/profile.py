@@ -16,12 +16,12 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from myim_client.errors import LoginNeeded, ProfileRefused
-from myim_wire.contents import Server, decode_servers, encode_servers
+from myim_wire.contents import RenewedToken, Server, decode_servers, encode_servers
 from myim_wire.messages import name_time
 
 SCHEMA_VERSION = 1
@@ -39,6 +39,9 @@ CREATE TABLE myim_seen (user INTEGER NOT NULL, time INTEGER NOT NULL, shown INTE
 CREATE TABLE myim_names (user INTEGER PRIMARY KEY, name TEXT NOT NULL);
 """
 
+_AWAIT_RECEIPT = f"UPDATE myim_outbox SET state = {AWAITING_RECEIPT} WHERE time = ?"
+_FINISH = "DELETE FROM myim_outbox WHERE time = ?"
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -55,8 +58,23 @@ class Account:
     expires_at: int
     servers: tuple[Server, ...]
 
+    def renewed(self, token: RenewedToken, now_us: int) -> Account:
+        """The account with a renewed token, whose life counts from now by this machine's clock; half of it later it is renewed again."""
+        life = max(0, token.expires - token.issued)
+        return replace(self, token=token.token, session_key=token.session_key, renew_at=now_us + life // 2, expires_at=now_us + life)
+
     def __repr__(self) -> str:
         return f"Account(user={self.user}, name={self.name!r}, slot={self.slot}, token=***)"
+
+
+class OutgoingRow(NamedTuple):
+    """One row of the outbox; `enqueued` in microseconds since 1970."""
+
+    time: int
+    target: int
+    body: bytes
+    enqueued: int
+    is_awaiting_receipt: bool
 
 
 def to_signed(number: int) -> int:
@@ -257,6 +275,28 @@ class Profile:
         row = self.execute("SELECT last_time FROM myim_account").fetchone()
         return int(row[0]) if row else 0
 
+    # the outbox
+
+    def outgoing(self) -> list[OutgoingRow]:
+        """All that is unsettled or awaits its receipt, oldest first."""
+        rows = self.query("SELECT time, target, body, enqueued, state FROM myim_outbox ORDER BY time")
+        return [OutgoingRow(time, to_unsigned(target), body, at, state == AWAITING_RECEIPT) for time, target, body, at, state in rows]
+
+    def keep_outgoing(self, time: int, target: int, body: bytes, now_us: int) -> None:
+        """A new unsettled message, with the present transaction."""
+        self.execute("INSERT INTO myim_outbox VALUES (?, ?, ?, ?, ?)", (time, to_signed(target), body, now_us, UNSETTLED))
+
+    def keep_settled(self, stored: list[int], finished: list[int]) -> None:
+        """These (by time) were settled as stored, those are over: with the present transaction, in this order."""
+        if stored:
+            self.execute_many(_AWAIT_RECEIPT, [(time,) for time in stored])
+        if finished:
+            self.execute_many(_FINISH, [(time,) for time in finished])
+
+    def keep_settled_later(self, time: int, is_stored: bool) -> None:
+        """As `keep_settled`, with the next commit: after a crash before it the message is sent, and settled, again."""
+        self.later(_AWAIT_RECEIPT if is_stored else _FINISH, (time,))
+
     # the seen-set
 
     def is_seen(self, user: int, time: int) -> bool:
@@ -264,6 +304,11 @@ class Profile:
         with self.lock:
             row = self.execute("SELECT 1 FROM myim_seen WHERE user = ? AND time = ?", (to_signed(user), to_signed(time))).fetchone()
             return row is not None
+
+    def keep_seen(self, names: list[tuple[int, int]], now_us: int) -> None:
+        """These (user, time) are shown, with the present transaction [P-8.3]."""
+        if names:
+            self.execute_many("INSERT OR IGNORE INTO myim_seen VALUES (?, ?, ?)", [(to_signed(u), to_signed(t), now_us) for u, t in names])
 
     def purge_seen(self, now_us: int) -> int:
         """Forget what was shown over 40 days ago, and receipts that never came; how many rows."""

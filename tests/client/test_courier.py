@@ -1,0 +1,162 @@
+"""The courier without a socket: what time alone makes it do, with every clock in the test's hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from myim_client import MessageSettled, OutcomeKind, PasswordNeeded
+from myim_client.courier import Courier, SessionEnded
+from myim_client.inbox import Inbox
+from myim_client.profile import DAY_US, Profile
+from myim_client.sending import ANSWER_SECONDS
+from myim_wire.bodies import encode_error_content
+from myim_wire.contents import RenewedToken
+from myim_wire.errors import ErrorCode, RemoteProtocolError
+from myim_wire.messages import ERROR, PING_ASK, QOS1, REPLY, Command, Message, decode_messages
+from tests.client.scripted_center import ME, YOU, make_profile
+
+
+class Desk:
+    """A courier with clocks that stand still."""
+
+    def __init__(self, directory: Path) -> None:
+        _, path = make_profile(directory, renew_at=DAY_US * 50, expires_at=DAY_US * 51)
+        self.now_us = DAY_US * 10
+        self.profile = Profile.open(path)
+        self.inbox = Inbox()
+        self.courier = Courier(self.profile, self.inbox, True, lambda: self.now_us, lambda: 0.5)
+        self.courier.begin("here", 0.0)
+
+    def due(self, now: float) -> list[Message]:
+        return decode_messages(b"".join(self.courier.due(now)))
+
+    def send(self, body: bytes = b"x") -> int:
+        with self.profile.transaction():
+            return self.courier.keep(YOU, body).time
+
+    def hear(self, now: float, *messages: Message) -> None:
+        self.courier.receive(messages, now)
+
+    def reply_to(self, question: Message, content: bytes, flags: int = 0) -> Message:
+        return question._replace(flags=QOS1 | REPLY | flags, content=content)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path)
+    yield made
+    made.profile.close()
+
+
+def commands(messages: list[Message]) -> list[int]:
+    return [message.command for message in messages]
+
+
+def test_a_session_begins_with_the_fetch_and_then_the_unsettled(desk: Desk) -> None:
+    desk.send()
+    assert commands(desk.due(0.0)) == [Command.OFFLINE_FETCH, Command.SERVERS, Command.USER_MESSAGE]
+    assert desk.due(0.0) == []
+
+
+def test_a_message_unanswered_for_15_seconds_ends_the_session(desk: Desk) -> None:
+    desk.send()
+    desk.due(1.0)
+    desk.courier.tick(1.0 + ANSWER_SECONDS - 0.1)
+    with pytest.raises(SessionEnded, match="not answered"):
+        desk.courier.tick(1.0 + ANSWER_SECONDS)
+
+
+def test_a_silent_center_is_asked_once_and_then_given_up(desk: Desk) -> None:
+    desk.due(0.0)
+    desk.courier.tick(39.9)
+    assert desk.due(39.9) == []
+    desk.courier.tick(40.0)
+    desk.courier.tick(41.0)
+    assert b"".join(desk.courier.due(41.0)) == PING_ASK
+    with pytest.raises(SessionEnded, match="silent"):
+        desk.courier.tick(55.0)
+
+
+def test_any_sign_of_life_counts(desk: Desk) -> None:
+    desk.due(0.0)
+    desk.courier.tick(40.0)
+    desk.hear(50.0, Message(Command.PING, 0, 0, 0, 0, b""))
+    desk.courier.tick(56.0)
+    desk.courier.tick(89.0)
+
+
+def test_a_message_kept_for_seven_days_is_reported_as_unknown(desk: Desk) -> None:
+    time = desk.send()
+    desk.now_us += 7 * DAY_US
+    desk.courier.keep_house(1000.0)
+    events = [event for event in desk.inbox.take(0, 9) if isinstance(event, MessageSettled)]
+    assert [(event.time, event.outcome.kind) for event in events] == [(time, OutcomeKind.UNKNOWN)]
+
+
+def test_a_token_is_renewed_at_half_its_life_and_asked_for_once(desk: Desk) -> None:
+    desk.due(0.0)
+    desk.now_us = DAY_US * 50
+    desk.courier.tick(1.0)
+    desk.courier.tick(2.0)
+    (question,) = desk.due(2.0)
+    assert question.command == Command.TOKEN
+    desk.hear(2.0, desk.reply_to(question, RenewedToken(b"new", bytes(32), 5_000_000, 5_000_000 + DAY_US).encode()))
+    account = desk.profile.account()
+    assert (account.token, account.renew_at, account.expires_at) == (b"new", desk.now_us + DAY_US // 2, desk.now_us + DAY_US)
+
+
+def test_a_renewal_that_was_lost_with_its_session_is_asked_for_again(desk: Desk) -> None:
+    desk.now_us = DAY_US * 50
+    desk.courier.tick(1.0)
+    desk.due(1.0)
+    desk.courier.end("lost")
+    desk.courier.begin("here", 2.0)
+    desk.courier.tick(3.0)
+    assert Command.TOKEN in commands(desk.due(3.0))
+
+
+def test_a_refused_renewal_asks_for_the_password_and_waits_an_hour(desk: Desk) -> None:
+    desk.due(0.0)
+    desk.now_us = DAY_US * 50
+    desk.courier.tick(1.0)
+    (question,) = desk.due(1.0)
+    desk.hear(1.0, desk.reply_to(question, encode_error_content(ErrorCode.RENEWAL_REFUSED, "no"), ERROR))
+    assert any(isinstance(event, PasswordNeeded) for event in desk.inbox.take(0, 9))
+    for now in range(30, 3600, 30):
+        desk.hear(float(now), Message(Command.PING, 0, 0, 0, 0, b""))
+        desk.courier.tick(float(now))
+    assert desk.due(3599.0) == []
+    desk.courier.tick(3601.0)
+    assert commands(desk.due(3601.0)) == [Command.TOKEN]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message(Command.USER_MESSAGE, QOS1, YOU, ME, 64, b"shorter than 24"),
+        Message(Command.USER_MESSAGE, QOS1 | REPLY, ME, YOU, 64, b"\x03"),
+        Message(Command.USER_MESSAGE, QOS1 | REPLY | ERROR, ME, YOU, 64, b"\xc1"),
+        Message(Command.RECEIPT, QOS1, 0, ME, 64, b"\x03" + bytes(15)),
+        Message(Command.GOODBYE, ERROR, 0, 0, 0, b"\x80"),
+        Message(Command.SERVERS, 0, 0, 0, 0, b"\xff"),
+    ],
+    ids=["trailer", "settling", "refusal", "receipt", "goodbye", "servers"],
+)
+def test_what_no_center_may_send_is_a_breach_and_nothing_else(desk: Desk, message: Message) -> None:
+    with pytest.raises(RemoteProtocolError):
+        desk.hear(1.0, message)
+
+
+@pytest.mark.parametrize("command", [Command.GROUP_MESSAGE, Command.PRESENCE, Command.FRIEND_CHANGE, 0x7F])
+def test_what_a_later_release_may_send_is_counted_and_ignored(desk: Desk, command: int) -> None:
+    desk.hear(1.0, Message(command, QOS1, YOU, ME, 64, bytes(40)))
+    assert desk.courier.ignored == 1
+    assert all(not isinstance(event, MessageSettled) for event in desk.inbox.take(0, 9))
+
+
+def test_replies_to_nothing_are_ignored(desk: Desk) -> None:
+    desk.hear(1.0, Message(Command.LOOKUP, QOS1 | REPLY, ME, 0, 4096, b"\x80"), Message(Command.USER_MESSAGE, QOS1 | REPLY, ME, YOU, 4096, b"\x01"))
+    assert desk.courier.ignored == 1
