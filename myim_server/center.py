@@ -129,7 +129,7 @@ class Center(StreamServer):
                 self._converse(socket, *begun)
         except OSError:
             pass  # the peer is gone; whatever it had is given back below
-        except Exception as fault:  # a bug of ours: said once, this connection ends, nobody else is disturbed
+        except Exception as fault:  # a bug of ours before the session began
             self._parts.log.error("connection_fault", connection=connection_id, fault=repr(fault), exc_info=fault)
             self._tell(socket, ErrorCode.INTERNAL)
         finally:
@@ -178,7 +178,7 @@ class Center(StreamServer):
                 return None
         session = self._new_session(socket, ticket, incarnation, connection, connection_id)
         party = parts.router.come_online(session, parts.node_id)
-        talk = Talk(party, ticket, lambda: connection.answer_rekey(parts.random(32)))
+        talk = parts.commands.begin(party, ticket, lambda: connection.answer_rekey(parts.random(32)))
         return talk, _Conversation(session, connection), messages
 
     def _new_session(
@@ -209,7 +209,6 @@ class Center(StreamServer):
         """From the first valid record to the end (yields while nothing is there to read)."""
         session = conversation.session
         self._conversations[session] = conversation
-        self._parts.commands.begin(talk)
         self._parts.metrics.sessions_opened += 1
         try:
             self._parts.commands.receive(talk, messages, self._parts.now())
@@ -217,6 +216,11 @@ class Center(StreamServer):
         except (RemoteProtocolError, SessionRefused) as error:
             self._parts.metrics.bad_input[error.code.name] += 1
             session.goodbye(error.code, error.text)
+        except OSError:
+            session.cut()
+        except Exception as fault:  # a bug of ours: said once, this session ends, nobody else is disturbed
+            self._parts.log.error("connection_fault", connection=session.connection_id, fault=repr(fault), exc_info=fault)
+            session.goodbye(ErrorCode.INTERNAL, "a fault of the server")
         finally:
             del self._conversations[session]
             self._parts.router.go_offline(session)
@@ -240,6 +244,8 @@ class Center(StreamServer):
                     continue
                 if not data:
                     return
+                if session.is_closing:  # its end is decided: late acts of a replaced session must not count
+                    return
                 session.last_heard = heard = now()
                 messages = receive(data)
                 if messages:
@@ -249,11 +255,11 @@ class Center(StreamServer):
             watcher.close()
 
     def _linger(self, socket: Any, session: Session) -> None:
-        """Let a GOODBYE reach a peer that is still sending: read and drop for a moment, then close."""
-        if not session.is_over and not session.is_closing:
-            session.cut()
-            return
+        """Let a GOODBYE reach a peer that still sends: read and drop for a moment, then close."""
+        session.finish()
         _drop_input(socket)
+        session.wait_until_out(_CLOSE_SECONDS)  # a half-closed peer that is slow to read
+        session.cut()
 
     # ------------------------------------------------------------------ refusals before keys
 

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple, Protocol
 from myim_server.chat.lanes import Lane, Lanes, Letter
 from myim_server.chat.router import Party, Router
 from myim_server.metrics import Metrics
+from myim_server.pace import Limits, Pace
 from myim_server.refusals import RequestRefused, SessionRefused
 from myim_wire.contents import FoundUser, RenewedToken, Server, decode_lookup, encode_servers
 from myim_wire.errors import ErrorCode, RemoteProtocolError
 from myim_wire.messages import FIRST, MAX_BODY_BYTES, PING_ANSWER, QOS1, REPLY, Command, Message, decode_pairs, encode_error, encode_message
 
-_UNKNOWN_PER_MINUTE = 20
-_SLOW_DOWNS_BEFORE_CLOSE = 200
 _KIND_MESSAGES = 1
+_PING = int(Command.PING)
 _USER_MESSAGE = int(Command.USER_MESSAGE)
 _RECEIPT = int(Command.RECEIPT)
 _make = tuple.__new__
@@ -52,30 +52,6 @@ class Names(Protocol):
         """(user id, name as kept); RequestRefused NOT_ALLOWED."""
 
 
-class Limits(NamedTuple):
-    """What one terminal may have and do."""
-
-    lanes: int = 1000
-    unsettled: int = 256
-    unsettled_bytes: int = 1_048_576
-    requests_per_second: int = 200
-    messages_per_second: int = 20_000
-
-
-class _Habits:
-    """What a session did lately that is counted against it."""
-
-    __slots__ = ("requests", "messages", "since", "unknown", "unknown_since", "slow_downs")
-
-    def __init__(self) -> None:
-        self.requests = 0.0
-        self.messages = 0.0
-        self.since = 0.0
-        self.unknown = 0
-        self.unknown_since = 0.0
-        self.slow_downs = 0
-
-
 class Services(NamedTuple):
     """What commands ask besides the router: names, token renewal (user, slot -> token, may block), the server list, rekey, greenlets,
     log."""
@@ -88,16 +64,16 @@ class Services(NamedTuple):
 
 
 class Talk:
-    """One session's side of the conversation: its party, its ticket, its connection's rekey, its habits."""
+    """One session's side of the conversation: its party, its ticket, its connection's rekey, its pace."""
 
-    __slots__ = ("party", "ticket", "rekey", "habits", "fetch_time")
+    __slots__ = ("party", "ticket", "rekey", "pace", "fetch_time")
 
-    def __init__(self, party: Party, ticket: Any, rekey: Callable[[], bytes]) -> None:
+    def __init__(self, party: Party, ticket: Any, rekey: Callable[[], bytes], pace: Pace) -> None:
         """rekey: seals the frame that answers a terminal's REKEY."""
         self.party = party
         self.ticket = ticket
         self.rekey = rekey
-        self.habits = _Habits()
+        self.pace = pace
         self.fetch_time = 0
 
 
@@ -125,9 +101,10 @@ class Commands:
             Command.LOOKUP: self._look_up,
         }
 
-    def begin(self, talk: Talk) -> None:
-        """A session begins."""
-        self._talks[talk.party] = talk
+    def begin(self, party: Party, ticket: Any, rekey: Callable[[], bytes]) -> Talk:
+        """A session begins; rekey: seals the frame that answers a terminal's REKEY."""
+        talk = self._talks[party] = Talk(party, ticket, rekey, Pace(self._limits))
+        return talk
 
     def end(self, talk: Talk) -> None:
         """A session ended."""
@@ -138,6 +115,8 @@ class Commands:
     def receive(self, talk: Talk, messages: Sequence[Message], now: float) -> None:
         """Take a record's messages in order; SessionRefused closes the session. Does not yield."""
         start, count = 0, len(messages)
+        if count and messages[0][0] != _PING:  # pinging is not being active; of several terminals the last active gets the lanes
+            talk.party.inbox.last_active = now
         while start < count:
             message = messages[start]
             if message[0] == _USER_MESSAGE:
@@ -187,7 +166,7 @@ class Commands:
         else:
             ids, times = range(message_id, message_id + size), range(accepted, accepted + size)
             letters = [_make(Letter, (m[4], m[5], i, t, now)) for m, i, t in zip(run, ids, times)]  # noqa: B905  # strict= costs a tenth
-        if self._is_over_limits(talk, len(lane.queue), size, now):
+        if talk.pace.is_sending_too_fast(size, now) or talk.pace.is_too_much_unsettled(party.lanes, lane, run):
             self._router.carry_out(lane.refuse([letter[0] for letter in letters], ErrorCode.SLOW_DOWN))
             return
         self._metrics.messages_accepted += size
@@ -197,31 +176,6 @@ class Commands:
         if len(party.lanes) >= self._limits.lanes:
             self._forget_an_idle_lane(party)
         return self._lanes.lane(party.session.user, party.session.slot, target)
-
-    def _is_over_limits(self, talk: Talk, in_lane: int, coming: int, now: float) -> bool:
-        """Whether this many more messages are too many for the terminal, by number, bytes or rate."""
-        habits = talk.habits
-        rate = self._limits.messages_per_second
-        habits.messages = min(float(rate), habits.messages + (now - habits.since) * rate) - coming
-        habits.since = now
-        if habits.messages < -rate:
-            self._slow_down(talk)
-            habits.messages = -float(rate)
-            return True
-        lanes = talk.party.lanes
-        unsettled = coming + (in_lane if len(lanes) == 1 else sum(len(lane.queue) for lane in lanes.values()))
-        if unsettled <= 32:
-            return False
-        if unsettled > self._limits.unsettled:
-            self._slow_down(talk)
-            return True
-        size = sum(len(letter.body) for lane in lanes.values() for letter in lane.queue.values())
-        return size > self._limits.unsettled_bytes
-
-    def _slow_down(self, talk: Talk) -> None:
-        talk.habits.slow_downs += 1
-        if talk.habits.slow_downs > _SLOW_DOWNS_BEFORE_CLOSE:
-            raise SessionRefused(ErrorCode.SLOW_DOWN, "this terminal does not slow down")
 
     def _forget_an_idle_lane(self, party: Party) -> None:
         for target, lane in party.lanes.items():
@@ -258,12 +212,7 @@ class Commands:
         )
 
     def _unknown(self, talk: Talk, message: Message, now: float) -> None:
-        habits = talk.habits
-        if now - habits.unknown_since > 60:
-            habits.unknown, habits.unknown_since = 0, now
-        habits.unknown += 1
-        if habits.unknown > _UNKNOWN_PER_MINUTE:
-            raise SessionRefused(ErrorCode.UNKNOWN_COMMAND, "too many unknown commands")
+        talk.pace.count_unknown(now)
         self._refuse(talk, message, RequestRefused(ErrorCode.UNKNOWN_COMMAND, "this center does not serve the command"))
 
     def _reply(self, talk: Talk, message: Message) -> None:
@@ -287,12 +236,7 @@ class Commands:
             raise RequestRefused(ErrorCode.BAD_COMMAND, "a request to the server has no target", field="target")
         if is_empty and message.content:
             raise RequestRefused(ErrorCode.BAD_COMMAND, "this command has no content", field="content")
-        habits = talk.habits
-        rate = self._limits.requests_per_second
-        habits.requests = max(0.0, habits.requests - (now - habits.since) * rate) + 1
-        habits.since = now
-        if habits.requests > 2 * rate:
-            self._slow_down(talk)
+        if talk.pace.is_asking_too_much(now):
             raise RequestRefused(ErrorCode.SLOW_DOWN, "too many requests", retry_ms=1000)
 
     def _answer(self, talk: Talk, message: Message, content: bytes) -> None:
@@ -316,11 +260,12 @@ class Commands:
             plain = message._replace(flags=message.flags & (QOS1 | FIRST), address=None)
             self._take_run(talk, [plain], now)
             return
-        if self._is_over_limits(talk, 0, 1, now):
-            raise RequestRefused(ErrorCode.SLOW_DOWN, "too many messages", retry_ms=500)
+        self._metrics.qos0_accepted += 1
+        if talk.pace.is_sending_too_fast(1, now):  # QoS 0 is never answered [P-8.1]
+            self._metrics.qos0_dropped += 1
+            return
         message_id, accepted = self._numbering.take(1)
         letter = Letter(message.time, message.content, message_id, accepted, now)
-        self._metrics.qos0_accepted += 1
         self._router.send_once(talk.party, message.target, letter)
 
     def _refuse_behind(self, talk: Talk, message: Message) -> None:

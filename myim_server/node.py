@@ -28,11 +28,12 @@ from myim_server.chat.inbox import Window
 from myim_server.chat.lanes import Patience
 from myim_server.chat.router import Party, Router, Surroundings
 from myim_server.chat.shelf import Shelf, ShelfLimits
-from myim_server.commands import Commands, Limits, Numbering, Services
+from myim_server.commands import Commands, Numbering, Services
 from myim_server.config_sections import Address, Config
 from myim_server.login import LoginCenter, LoginLimits
 from myim_server.metrics import Metrics
 from myim_server.open_files import ensure_open_files
+from myim_server.pace import Limits
 from myim_server.passwords import Passwords
 from myim_server.refusals import StoreUnavailable
 from myim_server.sessions import Outbound, Sessions
@@ -144,9 +145,9 @@ class Node:
         generations.poll(time.monotonic())
         outbound = Outbound(gevent.get_hub().loop.run_callback)
         sessions = Sessions(config.sessions_per_user)
-        shelf = Shelf(
-            store.offline, self.node_id, ShelfLimits(self._config.store.batch_rows, self._config.store.batch_linger_ms / 1000), gevent.spawn
-        )
+        batch = self._config.store
+        shelf_limits = ShelfLimits(batch.batch_rows, batch.batch_linger_ms / 1000, delivery.store_seconds)
+        shelf = Shelf(store.offline, self.node_id, shelf_limits, gevent.spawn)
         around = Surroundings(
             self.node_id, time.monotonic, gevent.spawn, sessions, self._directory, shelf, store.receipts, self.metrics
         )

@@ -153,15 +153,17 @@ class Router:
     # ------------------------------------------------------------------ from terminals
 
     def send_once(self, party: Party, target: int, letter: Letter) -> None:
-        """QoS 0: to every session of the target that is here, else to the store if the directory knows of none, never confirmed."""
+        """QoS 0: to every session of the target that is here and has fetched, else to the store (for one about to fetch, too), unless the
+        directory knows of another center; never confirmed."""
         session = party.session
-        present = self.inboxes.of(target)
-        if present:
+        here = self.inboxes.of(target)
+        fetching = [inbox for inbox in here if inbox.is_fetching]
+        if fetching:
             data = self._delivery(0, session.user, target, letter)
-            for inbox in present:
+            for inbox in fetching:
                 self._give_copy(inbox, data)
-        elif not self._directory.places(target):
-            self._shelf.put(session.user, target, 0, [letter], self._stored_once)
+        elif here or not self._directory.places(target):
+            self._shelf.put(session.user, target, 0, [letter], self._stored_once, self._now())
         else:
             self._metrics.qos0_dropped += 1
 
@@ -213,7 +215,7 @@ class Router:
                 self.carry_out(lane.stored(attempt, outcomes, self._now()))
             self._forget_if_gone(lane)
 
-        self._shelf.put(lane.user, lane.target, 1, action.letters, done)
+        self._shelf.put(lane.user, lane.target, 1, action.letters, done, self._now())
 
     def _forget_if_gone(self, lane: Lane) -> None:
         if lane.is_idle and (lane.user << 6 | lane.slot) not in self.parties:
@@ -299,11 +301,15 @@ class Router:
         lane = self.lanes.get(action.sender_key >> 6, action.sender_key & 63, action.target)
         if lane is not None:
             self.carry_out(lane.received(action.attempt, action.times, self._now()))
+            if not lane.queue:
+                self._forget_if_gone(lane)
 
     def _returned(self, action: target_side.Returned) -> None:
         lane = self.lanes.get(action.sender_key >> 6, action.sender_key & 63, action.target)
         if lane is not None:
             self.carry_out(lane.returned(action.attempt, action.times, self._now()))
+            if not lane.queue:
+                self._forget_if_gone(lane)
 
     def _read(self, action: target_side.Read) -> None:
         inbox = action.inbox
@@ -373,6 +379,7 @@ class Router:
     def tick(self) -> None:
         """Time-outs of both sides; a few times a second."""
         now = self._now()
+        self._shelf.tick(now)
         self.carry_out(self.lanes.tick(now))
         self.carry_out(self.inboxes.tick(now))
 

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from myim_server.batches import Batch
 from myim_server.chat.inbox import Inbox
 from myim_server.chat.lanes import Letter
+from myim_server.refusals import StoreUnavailable
 from myim_server.store.offline import Inserted, StoredMessage
 from myim_wire.errors import ErrorCode
 
@@ -39,13 +40,15 @@ class Offline(Protocol):
 
 
 class ShelfLimits(NamedTuple):
-    """Rows per transaction, and how long a first item waits for company."""
+    """Rows per transaction, how long a first item waits for company, and how long a store may take before it counts as failed."""
 
     batch_rows: int = 500
     linger_seconds: float = 0.002
+    store_seconds: float = 5.0
 
 
 class _Put(NamedTuple):
+    number: int
     user: int
     target: int
     qos: int
@@ -58,13 +61,34 @@ class Shelf:
     def __init__(self, offline: Offline, node_id: int, limits: ShelfLimits, spawn: Callable[..., object]) -> None:
         self._offline = offline
         self._node_id = node_id
+        self._store_seconds = limits.store_seconds
+        self._last_put = 0
+        self._unanswered: dict[int, tuple[float, Callable[[Outcomes | Exception], None]]] = {}
         self._puts: Batch[_Put, Outcomes] = Batch(self._flush_puts, limits.batch_rows, limits.linger_seconds, spawn)
         self._reads: Batch[Inbox, Page] = Batch(self._flush_reads, 64, 0.0, spawn, parallel=4)
         self._confirms: Batch[tuple[Inbox, list[tuple[int, int]]], int] = Batch(self._flush_confirms, 64, limits.linger_seconds, spawn)
 
-    def put(self, user: int, target: int, qos: int, letters: Sequence[Letter], done: Callable[[Outcomes | Exception], None]) -> None:
-        """Store letters of one lane, in order; done gets (time, code or None) of each after the commit, or what went wrong."""
-        self._puts.submit_later(_Put(user, target, qos, letters), done)
+    def put(
+        self, user: int, target: int, qos: int, letters: Sequence[Letter], done: Callable[[Outcomes | Exception], None], now: float
+    ) -> None:
+        """Store letters of one lane, in order; done gets (time, code or None) of each after the commit, or what went wrong. now: monotonic
+        seconds; the answer comes within `store_seconds`, however many wait before these for a store that does not answer."""
+        self._last_put = number = self._last_put + 1
+        self._unanswered[number] = (now + self._store_seconds, done)
+        self._puts.submit_later(_Put(number, user, target, qos, letters), lambda outcome: self._answer(number, outcome))
+
+    def tick(self, now: float) -> None:
+        """Answer for what took too long; a few times a second. It may be stored all the same, as after any failure, if its transaction had
+        begun."""
+        for number, (deadline, _) in list(self._unanswered.items()):
+            if deadline > now:
+                break
+            self._answer(number, StoreUnavailable("the store did not commit in time"))
+
+    def _answer(self, number: int, outcome: Outcomes | Exception) -> None:
+        waiting = self._unanswered.pop(number, None)
+        if waiting is not None:
+            waiting[1](outcome)
 
     def read(self, inbox: Inbox, done: Callable[[Page | Exception], None]) -> None:
         """The oldest rows not handed to this session, QoS 0 rows already deleted; done gets (rows, is_more)."""
@@ -80,18 +104,14 @@ class Shelf:
 
     def _flush_puts(self, items: Sequence[_Put]) -> list[Outcomes]:
         node_id = self._node_id
+        wanted = [item.letters if item.number in self._unanswered else () for item in items]  # what was answered for stays out
         messages = [
-            StoredMessage(target, user, letter.time, qos, letter.body, node_id, letter.message_id, letter.accepted)
-            for user, target, qos, letters in items
+            StoredMessage(item.target, item.user, letter.time, item.qos, letter.body, node_id, letter.message_id, letter.accepted)
+            for item, letters in zip(items, wanted, strict=True)
             for letter in letters
         ]
-        codes = [_CODES[inserted] for inserted in self._offline.insert(messages)]
-        results: list[Outcomes] = []
-        position = 0
-        for _, _, _, letters in items:
-            results.append([(letter.time, code) for letter, code in zip(letters, codes[position : position + len(letters)], strict=True)])
-            position += len(letters)
-        return results
+        codes = iter([_CODES[inserted] for inserted in self._offline.insert(messages)])
+        return [[(letter.time, next(codes)) for letter in letters] for letters in wanted]
 
     def _flush_reads(self, items: Sequence[Inbox]) -> list[Page]:
         if len(items) == 1:

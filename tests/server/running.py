@@ -26,7 +26,7 @@ def wait_until(is_so: Callable[[], object], seconds: float = DEADLINE_SECONDS) -
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end, "the condition did not come to hold in time"
-        gevent.sleep(0)
+        gevent.sleep(0.002)
 
 
 def config(directory: Path, **sections: Mapping[str, Any]) -> Config:

@@ -1,0 +1,97 @@
+"""How much one terminal may ask and send: by rate, by number, by bytes [P-8.5], [P-9].
+
+What lives here: the counts that are held against a session, and whether they are too high. What must not: what is then answered to whom,
+clocks, sockets. Apart from `commands` so that the limits can be read, and tested, in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from myim_server.chat.lanes import Lane
+from myim_server.refusals import SessionRefused
+from myim_wire.errors import ErrorCode
+from myim_wire.messages import MAX_BODY_BYTES, Message
+
+_UNKNOWN_PER_MINUTE = 20
+_SLOW_DOWNS_BEFORE_CLOSE = 200
+
+
+class Limits(NamedTuple):
+    """What one terminal may have and do. Of requests and messages twice a second's worth may come at once."""
+
+    lanes: int = 1000
+    unsettled: int = 256
+    unsettled_bytes: int = 1_048_576
+    requests_per_second: int = 200
+    messages_per_second: int = 20_000
+
+    @property
+    def few(self) -> int:
+        """So many unsettled messages are too many by no limit, however long they are."""
+        return min(self.unsettled, self.unsettled_bytes // MAX_BODY_BYTES)
+
+
+class Pace:
+    """What one session did lately. `now`: monotonic seconds. Requests and messages are paced apart."""
+
+    __slots__ = ("_limits", "_requests", "_requests_since", "_messages", "_messages_since", "_unknown", "_unknown_since", "_slow_downs")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._requests = 0.0
+        self._requests_since = 0.0
+        self._messages = 0.0
+        self._messages_since = 0.0
+        self._unknown = 0
+        self._unknown_since = 0.0
+        self._slow_downs = 0
+
+    def is_asking_too_much(self, now: float) -> bool:
+        """Counts a request; whether it is one too many. SessionRefused SLOW_DOWN after many of those."""
+        rate = self._limits.requests_per_second
+        self._requests = max(0.0, self._requests - (now - self._requests_since) * rate) + 1
+        self._requests_since = now
+        return self._requests > 2 * rate and self._slow_down()
+
+    def is_sending_too_fast(self, coming: int, now: float) -> bool:
+        """Counts messages; whether they are too many. SessionRefused SLOW_DOWN after many of those."""
+        rate = self._limits.messages_per_second
+        left = min(rate, self._messages + (now - self._messages_since) * rate) - coming
+        self._messages_since = now
+        if left >= -rate:
+            self._messages = left
+            return False
+        self._messages = -rate
+        return self._slow_down()
+
+    def is_too_much_unsettled(self, lanes: Mapping[int, Lane], lane: Lane, run: Sequence[Message]) -> bool:
+        """Whether the terminal would have too much unsettled with these for `lane`, one of its lanes. SessionRefused as above."""
+        coming = len(run)
+        unsettled = coming + (len(lane.queue) if len(lanes) == 1 else sum(len(one.queue) for one in lanes.values()))
+        limits = self._limits
+        if unsettled <= limits.few:
+            return False
+        fresh = [message for message in run if message.time not in lane.queue]
+        if not fresh:  # a repeat of what is owned here costs nothing more, and at a new session all unsettled is repeated [P-8.2]
+            return False
+        if unsettled - coming + len(fresh) > limits.unsettled:
+            return self._slow_down()
+        size = sum(len(message.content) for message in fresh)
+        size += sum(len(letter.body) for one in lanes.values() for letter in one.queue.values())
+        return size > limits.unsettled_bytes and self._slow_down()
+
+    def count_unknown(self, now: float) -> None:
+        """Counts an unknown command; SessionRefused UNKNOWN_COMMAND for too many in a minute [P-7.1]."""
+        if now - self._unknown_since > 60:
+            self._unknown, self._unknown_since = 0, now
+        self._unknown += 1
+        if self._unknown > _UNKNOWN_PER_MINUTE:
+            raise SessionRefused(ErrorCode.UNKNOWN_COMMAND, "too many unknown commands")
+
+    def _slow_down(self) -> bool:
+        self._slow_downs += 1
+        if self._slow_downs > _SLOW_DOWNS_BEFORE_CLOSE:
+            raise SessionRefused(ErrorCode.SLOW_DOWN, "this terminal does not slow down")
+        return True
