@@ -165,6 +165,14 @@ def test_a_bad_first_flight_is_answered_by_one_error_flight_and_a_close_within_a
     assert decisions.asked == []
 
 
+def test_a_terminal_that_sent_more_than_was_read_still_learns_why_it_was_closed(center):
+    for _ in range(10):
+        wire = Terminal(center.server_port).connect()
+        wire.send(bytes(4) + os.urandom(40_000))
+        received = iter(lambda: wire.connection.recv(4096), b"")  # noqa: B023  # raises if the connection was reset
+        assert b"".join(received) == error_flight(ErrorCode.BAD_FRAME)
+
+
 def _second_hello(wire, client):
     wire.send(encode_frame(hello()))
 
