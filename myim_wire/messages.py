@@ -172,6 +172,7 @@ _pack_medium = struct.Struct(">BBBBQQQ").pack
 _pack_long = struct.Struct(">BBBBBQQQ").pack
 _unpack_head = struct.Struct(">BBQQQ").unpack_from
 _ADDRESS_AND_TIME = struct.Struct(">QQQ")
+_pack_trailer = struct.Struct(">QQQ").pack
 _HEAD_BYTES = 26
 _ADDRESS_BYTES = 16
 _MIN_BYTES = 1 + _HEAD_BYTES
@@ -268,6 +269,21 @@ def encode_message(
                 return _pack_medium(total & 127 | 128, total >> 7, command, flags, user, target, time) + content
         return _encode_rare(command, flags, user, target, time, content, address)
     except (struct.error, IndexError, TypeError) as error:
+        raise LocalProtocolError(ErrorCode.BAD_FRAME, f"a number does not fit: {error}") from None
+
+
+def encode_delivery(qos: int, user: int, target: int, time: int, body: bytes, trailer: tuple[int, int, int]) -> bytes:
+    """A USER_MESSAGE from a center to a terminal; trailer = (where it entered, its message id there, where it leaves) [P-3.10].
+
+    The same bytes as encode_message with the trailer behind the body, at two thirds of the cost. LocalProtocolError as there.
+    """
+    size = len(body)
+    try:
+        if _MAX_SHORT_CONTENT < size + 24 <= _MAX_MEDIUM_CONTENT and qos <= QOS1:
+            total = size + 52
+            return _pack_medium(total & 127 | 128, total >> 7, 2, qos, user, target, time) + body + _pack_trailer(*trailer)
+        return encode_message(2, qos, user, target, time, body + _pack_trailer(*trailer))
+    except struct.error as error:
         raise LocalProtocolError(ErrorCode.BAD_FRAME, f"a number does not fit: {error}") from None
 
 

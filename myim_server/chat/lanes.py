@@ -13,8 +13,8 @@ One lane in pictures (REST: nothing to do; every arrow is one method):
       |                                                       +--failed: everything unsettled is refused--+
       +---------------------------------------------------------------------------------------------------+
 
-Why a lane moves as a whole: a message that travels by another way than the unsettled one before it can overtake it. So all that is unsettled
-goes one way at a time, a change of way waits until all in flight is answered, and begins again at the earliest unsettled.
+Why a lane moves as a whole: a message that travels by another way than the unsettled one before it can overtake it. So all that is
+unsettled goes one way at a time, a change of way waits until all in flight is answered, and begins again at the earliest unsettled.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ class LaneState(enum.IntEnum):
     STORING = 4
 
 
+_OPEN = LaneState.OPEN  # a look-up in the enum's class costs more than the comparison
+_new = tuple.__new__  # makes a NamedTuple at half the price, on the hot path
+
+
 class Letter(NamedTuple):
     """A QoS 1 message in the hands of its owner: time names it, accepted and message_id are this center's, arrived is monotonic seconds."""
 
@@ -58,11 +62,11 @@ class LookUp(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """Send letters to lane.center; is_opening: the target's center binds the lane to its present session and reads the store first."""
+    """Send letters (not to be changed) to lane.center; is_opening: the target's center binds the lane to its present session and reads the store first."""
 
     lane: Lane
     attempt: int
-    letters: list[Letter]
+    letters: Sequence[Letter]
     is_opening: bool
 
 
@@ -126,8 +130,8 @@ class Patience(NamedTuple):
 class Lane:
     """One sender terminal's messages to one target, at the center that owns them.
 
-    `queue` holds the unsettled letters in the order they came, by time. `attempt` numbers the ways that were tried; an answer that names another
-    attempt than the present one is too late and changes nothing.
+    `queue` holds the unsettled letters in the order they came, by time. `attempt` numbers the ways that were tried; an answer that names
+    another attempt than the present one is too late and changes nothing.
     """
 
     __slots__ = (
@@ -160,18 +164,18 @@ class Lane:
             if not is_first:
                 return [Refuse(self, [letter.time for letter in letters], self.refused_code)]
             self.is_taking = True
-        queue = self.queue
         last_time = self.last_time
         for letter in letters:
             time = letter[0]
             if time <= last_time:
                 return self._take_with_repeats(letters, now)
             last_time = time
+        queue = self.queue
         for letter in letters:
             queue[letter[0]] = letter
         self.last_time = last_time
-        if self.state is LaneState.OPEN:
-            return [Forward(self, self.attempt, list(letters), False)]
+        if self.state is _OPEN:
+            return [_new(Forward, (self, self.attempt, letters, False))]
         if self.state is LaneState.REST:
             return self._look(now)
         return []
@@ -245,13 +249,19 @@ class Lane:
 
     def received(self, attempt: int, times: Iterable[int], now: float) -> list[Action]:
         """The target's application has these."""
-        if attempt != self.attempt or not (self.state is LaneState.OPEN or self.state is LaneState.ENDING):
+        state = self.state
+        if attempt != self.attempt or not (state is _OPEN or state is LaneState.ENDING):
             return []
-        pop = self.queue.pop
-        done = [time for time in times if pop(time, None) is not None]
-        self._remember(done, RECEIVED)
-        actions: list[Action] = [Settle(self, done, RECEIVED)] if done else []
-        if self.state is LaneState.ENDING:
+        pop, settled = self.queue.pop, self.settled
+        done: list[int] = []
+        for time in times:
+            if pop(time, None) is not None:
+                done.append(time)
+                settled[time] = RECEIVED
+        if len(settled) > 2 * _SETTLED_REMEMBERED:
+            self._forget_old_settlings()
+        actions: list[Action] = [_new(Settle, (self, done, RECEIVED))] if done else []
+        if state is not _OPEN:
             self.waiting.difference_update(done)
             if not self.waiting:
                 actions += self._restart(now)
@@ -303,6 +313,7 @@ class Lane:
                 self.queue.pop(time, None)
                 actions.append(Refuse(self, [time], code))
             else:
+                self._remember(done, STORED)  # first: refusing lowers the last name to the highest that is settled
                 actions += self._refuse_all(code)
                 break
         self._remember(done, STORED)
@@ -362,8 +373,11 @@ class Lane:
         for time in times:
             settled[time] = outcome
         if len(settled) > 2 * _SETTLED_REMEMBERED:
-            for time in list(settled)[:-_SETTLED_REMEMBERED]:
-                del settled[time]
+            self._forget_old_settlings()
+
+    def _forget_old_settlings(self) -> None:
+        for time in list(self.settled)[:-_SETTLED_REMEMBERED]:
+            del self.settled[time]
 
     @property
     def is_idle(self) -> bool:

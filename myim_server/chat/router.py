@@ -27,9 +27,8 @@ from myim_server.refusals import StoreUnavailable
 from myim_server.sessions import Session, Sessions
 from myim_server.store.offline import StoredMessage
 from myim_wire.errors import ErrorCode
-from myim_wire.messages import QOS1, Command, encode_error, encode_message, encode_pairs
+from myim_wire.messages import QOS1, Command, encode_delivery, encode_error, encode_message, encode_pairs
 
-_TRAILER = struct.Struct(">QQQ").pack
 # A settling as one struct, the most frequent message of all [P-8.1]: length, command, flags QOS1 | REPLY, user, target, time, outcome.
 _settling = struct.Struct(">BBBQQQB").pack
 _SETTLING_BYTES = 28
@@ -247,8 +246,7 @@ class Router:
     # ------------------------------------------------------------------ the target's actions
 
     def _delivery(self, qos: int, user: int, target: int, letter: Letter) -> bytes:
-        trailer = _TRAILER(self.node_id, letter.message_id, self.node_id)
-        return encode_message(Command.USER_MESSAGE, qos, user, target, letter.time, letter.body + trailer)
+        return encode_delivery(qos, user, target, letter.time, letter.body, (self.node_id, letter.message_id, self.node_id))
 
     def _hand_letters(self, action: target_side.HandLetters) -> None:
         inbox = action.inbox
@@ -257,10 +255,11 @@ class Router:
             return
         node_id, user, target = self.node_id, action.sender_key >> 6, inbox.user
         messages = [
-            encode_message(2, QOS1, user, target, letter[0], letter[1] + _TRAILER(node_id, letter[2], node_id)) for letter in action.letters
+            encode_delivery(QOS1, user, target, letter[0], letter[1], (node_id, letter[2], node_id)) for letter in action.letters
         ]
         party.session.send_many(messages, sum(map(len, messages)))
-        if len(self.inboxes.of(target)) > 1 or len(self._sessions.of(user)) > 1:
+        online = self.inboxes.users
+        if len(online[target]) > 1 or len(online.get(user, ())) > 1:
             self._give_copies(action)
 
     def _give_copies(self, action: target_side.HandLetters) -> None:
@@ -292,7 +291,7 @@ class Router:
             return
         node_id, target = self.node_id, inbox.user
         messages = [
-            encode_message(2, row.qos, row.user, target, row.time, row.body + _TRAILER(row.entered, row.message_id, node_id))
+            encode_delivery(row.qos, row.user, target, row.time, row.body, (row.entered, row.message_id, node_id))
             for row in cast("list[StoredMessage]", action.rows)
         ]
         party.session.send_many(messages, sum(map(len, messages)))

@@ -28,7 +28,9 @@ from myim_wire.messages import (
     check_content,
     content_shape,
     decode_messages,
+    encode_delivery,
     encode_message,
+    encode_trailer,
     name_time,
     slot_of,
 )  # fmt: skip
@@ -155,6 +157,14 @@ def test_what_is_written_is_read(messages: list[Message], address: tuple[int, in
     if address:
         messages = [message._replace(flags=message.flags | ADDRESS, address=address) for message in messages]
     assert decode_messages(b"".join(encode_message(*message) for message in messages)) == messages
+
+
+@given(st.integers(0, 1), st.binary(max_size=200) | st.binary(min_size=16_300, max_size=16_400), st.lists(U64, min_size=6, max_size=6))
+def test_a_delivery_is_the_same_bytes_as_the_message_with_its_trailer(qos: int, body: bytes, numbers: list[int]) -> None:
+    user, target, time, *trailer = numbers
+    entered, message_id, left = trailer
+    delivery = encode_delivery(qos, user, target, time, body, (entered, message_id, left))
+    assert delivery == encode_message(Command.USER_MESSAGE, qos, user, target, time, body + encode_trailer(entered, message_id, left))
 
 
 @given(st.binary(max_size=200) | st.lists(st.sampled_from([b"\x03\x01\x01", b"\x1b\x02\x01" + HEAD, b"\x80", b"\xff\x7f"])).map(b"".join))
