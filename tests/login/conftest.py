@@ -4,6 +4,9 @@ import pytest
 
 from tests.login.ticket_keys import Clock, KeyRows, make
 
+# The databases of the store's own suite: a test here that asks for `store` runs on both.
+from tests.store.conftest import backend, migrated_database, migrated_file, settings, store  # noqa: F401
+
 
 @pytest.fixture
 def clock():

@@ -1,22 +1,11 @@
 """A terminal for these tests: logs in over a real socket with the wire's own client end, and lets a test say what goes wrong."""
 
 import os
-import time
-from collections.abc import Callable
 
-import gevent
 from gevent import socket
 
 from myim_wire.frames import FrameDecoder
 from myim_wire.login_handshake import LoginClient
-
-
-def wait_until(condition: Callable[[], object], deadline: float = 10.0) -> None:
-    """Give way to other greenlets until the condition holds; fails after `deadline` seconds."""
-    end = time.monotonic() + deadline
-    while not condition():
-        assert time.monotonic() < end, "it did not come to pass in time"
-        gevent.spawn_later(0.005, int).join()
 
 
 class Terminal:

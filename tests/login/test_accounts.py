@@ -82,13 +82,6 @@ def asked(op, name, password, terminal):
 
 
 @pytest.fixture
-def store(tmp_path):
-    opened = open_store(StoreSettings(f"sqlite:///{tmp_path}/login.db"))
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def passwords():
     made = Passwords(threads=2, queue=200, cost=CHEAP)
     yield made
@@ -361,7 +354,8 @@ def test_while_the_store_is_away_nobody_is_let_in_and_all_are_told_to_come_again
             assert refused.value.code is ErrorCode.STORE_UNAVAILABLE
 
 
-def test_no_password_and_no_key_is_in_the_store_in_the_clear(house, tmp_path):
+def test_no_password_and_no_key_is_in_the_store_in_the_clear(tmp_path, passwords):
+    house = House(open_store(StoreSettings(f"sqlite:///{tmp_path}/myim.db")), passwords)
     secret = os.urandom(8).hex() + " horse battery"
     grant = house.register("alice", secret)
     house.store.close()

@@ -18,7 +18,8 @@ from myim_wire.errors import ErrorCode
 from myim_wire.flights import encode_flight
 from myim_wire.frames import encode_frame
 from myim_wire.login_flights import CREDENTIALS, SERVERS_ASK, TERMINAL, Granted, Refused, ServersListed
-from tests.login.terminal import Terminal, Wire, wait_until
+from tests.login.terminal import Terminal, Wire
+from tests.store.mariadb import wait_until
 
 KEYS = LoginKeys(bytes(range(32)), bytes(range(32, 64)))
 SERVERS = [Server(node=7, role="center", host="127.0.0.1", port=7401, priority=10, load=0, draining=False)]

@@ -15,7 +15,8 @@ from myim_server.throttles import SECOND, TrustedNetworks
 from myim_server.tickets import Tickets
 from myim_wire.errors import ErrorCode
 from myim_wire.login_flights import Granted, Refused
-from tests.login.terminal import Terminal, wait_until
+from tests.login.terminal import Terminal
+from tests.store.mariadb import wait_until
 
 NOW = 1_800_000_000 * SECOND
 PASSWORD = "correct horse battery"
