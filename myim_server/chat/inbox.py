@@ -422,7 +422,9 @@ class Inboxes:
         inbox = max(present, key=lambda one: (one.is_fetching, one.last_active)) if len(present) > 1 else present[0]
         previous = self.bound.get((owner, sender_key, target))
         if previous is not None and previous is not inbox:
-            previous.lanes.pop(sender_key, None)
+            lane = previous.lanes.get(sender_key)
+            if lane is not None and lane.owner == owner:  # else another owner has taken it over there, and waits for its answers
+                del previous.lanes[sender_key]
         self.bound[(owner, sender_key, target)] = inbox
         return inbox.open(owner, sender_key, attempt, letters, now)
 
