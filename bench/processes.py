@@ -28,6 +28,14 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
 
 
+def is_alive(pid: int) -> bool:
+    """Whether the process exists and is not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def wait_until(condition: Callable[[], bool], deadline_seconds: float, what: str) -> None:
     """Poll `condition` every 20 ms; TimeoutError naming `what` when it does not come true in time."""
     until = time.monotonic() + deadline_seconds

@@ -6,6 +6,8 @@ What lives here: how each is configured, started, restarted. What must not: load
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,7 +17,7 @@ from pathlib import Path
 import pymysql
 
 from bench.line import write_floor_keys
-from bench.processes import Process, free_port
+from bench.processes import Process, free_port, is_alive, wait_until
 
 REPOSITORY = Path(__file__).parent.parent
 PYTHON = sys.executable
@@ -66,6 +68,13 @@ class Database:
     def stop(self) -> None:
         """End it in order."""
         self._run("stop")
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone, or waits for a parent that never asks (then its pid file must not speak for it)."""
+        pid = self.pid
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not is_alive(pid), 30, "the end of the database")
+        (self.directory / "mariadbd.pid").unlink(missing_ok=True)
 
     def _run(self, verb: str) -> str:
         command = [str(REPOSITORY / "scripts/mariadb.sh"), verb, str(self.directory)]

@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
-import signal
 import sys
 import tempfile
 import time
@@ -46,6 +44,7 @@ class Options:
     seconds_per_kill: float = 3.0
     drain_seconds: float = 120.0
     is_verbose: bool = False
+    keep: Path | None = None
 
     @property
     def rate(self) -> float:
@@ -139,8 +138,7 @@ class World:
             self.node.start()
         elif fault.what == DATABASE:
             assert self.database is not None
-            os.kill(self.database.pid, signal.SIGKILL)
-            wait_until(lambda pid=self.database.pid: not _is_alive(pid), 30, "the database's death")  # type: ignore[misc]
+            self.database.kill()
             self.database.start()
         else:
             application = self.applications[fault.which]
@@ -148,11 +146,16 @@ class World:
             application.start()
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+@contextlib.contextmanager
+def _directory(options: Options, name: str, parent: Path | None = None) -> Iterator[Path]:
+    """A directory of the run: a new one under `keep`, which stays, or a temporary one."""
+    if options.keep is not None:
+        kept = options.keep / name
+        kept.mkdir(parents=True)
+        yield kept
+        return
+    with tempfile.TemporaryDirectory(prefix="myim-chaos-", dir=parent) as temporary:
+        yield Path(temporary)
 
 
 @contextlib.contextmanager
@@ -161,10 +164,10 @@ def _world(options: Options, directory: Path) -> Iterator[World]:
     environment = {"MYIM_CHAOS": "1", "MYIM_SABOTAGE": options.sabotage} if options.sabotage else {}
     node = Node(directory / "node", database, environment=environment)
     # Applications may live in memory: what is proved here is the node's and the SDK's behaviour at SIGKILL, which keeps the page cache.
-    with tempfile.TemporaryDirectory(prefix="myim-chaos-", dir=RAM if RAM.is_dir() else None) as files:
+    with _directory(options, "applications", RAM if RAM.is_dir() else None) as files:
         accounts = node.mint(options.users, "chaos")
         node.start()
-        applications = [Application(Path(files), options, share, accounts, node.center_port) for share in range(options.applications)]
+        applications = [Application(files, options, share, accounts, node.center_port) for share in range(options.applications)]
         try:
             for application in applications:
                 application.start()
@@ -285,7 +288,7 @@ class Outcome:
 def run(options: Options) -> Outcome:
     """One whole run; RuntimeError when something ended by itself, TimeoutError when the traffic stands still."""
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="myim-chaos-") as directory, _world(options, Path(directory)) as world:
+    with _directory(options, "servers") as directory, _world(options, directory) as world:
         _run_faults(world)
         _say(options, "draining")
         drain_seconds = _drain(world)
@@ -310,11 +313,12 @@ def main() -> int:
     parser.add_argument("--applications", type=int, default=4)
     parser.add_argument("--sabotage", choices=("", "settle_before_commit", "no_dedupe", "no_lane"), default="")
     parser.add_argument("--seconds-per-kill", type=float, default=3.0, help="sets the rate of the traffic")
+    parser.add_argument("--keep", type=Path, help="keep all files of the run in this new directory: logs, profiles, histories")
     parser.add_argument("--json", action="store_true", help="one line of JSON on stdout and nothing on stderr")
     chosen = parser.parse_args()
     options = Options(
         chosen.messages, chosen.kills, chosen.seed, chosen.store, chosen.users, chosen.applications, chosen.sabotage,
-        chosen.seconds_per_kill, is_verbose=not chosen.json,
+        chosen.seconds_per_kill, is_verbose=not chosen.json, keep=chosen.keep,
     )  # fmt: skip
     outcome = run(options)
     summary = outcome.summary(options)
