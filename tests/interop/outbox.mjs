@@ -19,6 +19,7 @@ export class Outbox {
     this.user = user;
     this.sentAt = new Map(); // time → when it was sent in this session, while unanswered
     this.lanes = new Map(); // target → {resumeAt}, while refused
+    this.window = MAX_UNSETTLED; // how many may be on their way; halved by SLOW_DOWN, else the same burst would be refused again
   }
 
   get hasRoom() {
@@ -45,6 +46,7 @@ export class Outbox {
       const isFirst = !targets.has(entry.target);
       targets.add(entry.target);
       if (this.sentAt.has(entry.time) || !this.#isFree(entry.target, now)) continue;
+      if (this.sentAt.size >= this.window) break;
       this.sentAt.set(entry.time, now);
       due.push({
         command: COMMANDS.USER_MESSAGE, flags: QOS_1 | (isFirst ? FIRST : 0), user: this.user, target: BigInt(entry.target),
@@ -61,6 +63,7 @@ export class Outbox {
   settle(target, time) {
     const entry = this.#answered(target, time);
     if (entry) this.#remove(entry);
+    this.window = Math.min(MAX_UNSETTLED, this.window + 1);
     return entry;
   }
 
@@ -69,6 +72,7 @@ export class Outbox {
     const entry = this.#answered(target, time);
     if (!entry) return null;
     const lane = this.lanes.get(entry.target) ?? { resumeAt: 0 };
+    if (code === CODES.SLOW_DOWN && !this.lanes.has(entry.target)) this.window = Math.max(1, this.window >> 1);
     this.lanes.set(entry.target, lane);
     const isFinal = !RETRIES.has(code);
     if (isFinal) this.#remove(entry);

@@ -78,12 +78,14 @@ class Lines:
 class Node:
     """A node of its own in a temporary directory, which can be killed and started again at the same addresses."""
 
-    def __init__(self, directory: Path, login: str = "127.0.0.1:0", center: str = "127.0.0.1:0") -> None:
+    def __init__(self, directory: Path, login: str = "127.0.0.1:0", center: str = "127.0.0.1:0", limits: str = "") -> None:
+        """`limits`: further lines of the section `center`, then whole sections."""
         directory.mkdir()
         self.directory = directory
         self.config = directory / "myim.yaml"
         self.config.write_text(
-            f'node:\n  data_dir: {directory / "data"}\n  allow_any_port: true\nlogin:\n  listen: "{login}"\ncenter:\n  listen: "{center}"\n'
+            f"node:\n  data_dir: {directory / 'data'}\n  allow_any_port: true\n"
+            + f'login:\n  listen: "{login}"\ncenter:\n  listen: "{center}"\n{limits}'
         )
         self.login = ""
         self.process: subprocess.Popen[str] | None = None
@@ -237,6 +239,45 @@ def test_what_is_unsettled_goes_out_first_and_in_order_at_the_next_session(tmp_p
         node.start()
         assert [line["text"] for line in lines_of(ellen.send("frida", "three")) if "settled" in line] == ["one", "two", "three"]
         assert values(frida.listen("--count", "4"), "message") == ["zero", "one", "two", "three"]
+    finally:
+        node.kill()
+
+
+def test_a_listener_killed_again_and_again_shows_each_stored_message_once_and_in_order(node: Node, tmp_path: Path) -> None:
+    marta, nora = register(node.login, tmp_path, "marta", "nora")
+    texts = [f"number {i}" for i in range(400)]
+    assert marta.send("nora", *texts).returncode == 0
+    for _ in range(3):
+        with nora.start_listening("--count", str(len(texts) + 1)) as listening:
+            Lines(listening).find(re.compile('("message"|"fetched")'), RUN_SECONDS)
+            listening.kill()
+    nora.listen("--count", "0")
+    shown = [json.loads(line) for line in (nora.home / "shown.jsonl").read_text().splitlines()]
+    assert values(shown, "text") == texts
+
+
+def test_what_is_refused_for_now_goes_out_again_in_order(tmp_path: Path) -> None:
+    node = Node(tmp_path / "node", limits="  messages_per_second: 20\n")
+    try:
+        olga, paula = register(node.start().login, tmp_path, "olga", "paula")
+        texts = [f"number {i}" for i in range(60)]
+        sent = lines_of(olga.send("paula", *texts))
+        assert "SLOW_DOWN" in values(sent, "retrying")
+        assert [line["text"] for line in sent if line.get("settled") == "stored"] == texts
+        assert values(paula.listen("--count", str(len(texts))), "message") == texts
+    finally:
+        node.kill()
+
+
+def test_a_message_refused_for_good_does_not_hold_up_those_behind_it(tmp_path: Path) -> None:
+    node = Node(tmp_path / "node", limits="delivery:\n  offline_rows_per_user: 5\n")
+    try:
+        rosa, selma = register(node.start().login, tmp_path, "rosa", "selma")
+        sent = lines_of(rosa.send("selma", *[f"number {i}" for i in range(8)]))
+        assert [line["settled"] for line in sent if "settled" in line] == ["stored"] * 5 + ["refused"] * 3
+        assert set(values(sent, "code")) == {"RECIPIENT_FULL"}
+        assert len(values(selma.listen("--count", "5"), "message")) == 5
+        assert values(lines_of(rosa.send("selma", "there is room again")), "settled") == ["stored"]
     finally:
         node.kill()
 
