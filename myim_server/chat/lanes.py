@@ -62,7 +62,7 @@ class LookUp(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """Send letters (not to be changed) to lane.center; is_opening: the target's center binds the lane to its present session and reads the store first."""
+    """Send letters (not to be changed) to lane.center. is_opening: it binds the lane to the present session, and reads the store first."""
 
     lane: Lane
     attempt: int
