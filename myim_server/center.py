@@ -116,6 +116,11 @@ class Center(StreamServer):
         self._next_connection = 0
         self.is_draining = False
 
+    @property
+    def handshakes_running(self) -> int:
+        """Connections that have not said who they are."""
+        return self._shaking.total()
+
     # ------------------------------------------------------------------ one connection's life
 
     def _serve(self, socket: Any, address: tuple[Any, ...]) -> None:
@@ -138,7 +143,7 @@ class Center(StreamServer):
     def _shake_hands(self, socket: Any, address: str, connection_id: str) -> tuple[Talk, _Conversation, list[Message]] | None:
         """Up to the first valid record [P-5.5]: (talk, conversation, the record's messages), or None after an error flight (yields)."""
         limits = self._limits
-        if self._shaking.total() >= limits.handshakes or self._shaking[address] >= limits.handshakes_per_address:
+        if self.handshakes_running >= limits.handshakes or self._shaking[address] >= limits.handshakes_per_address:
             self._refuse(socket, ErrorCode.BUSY)
             return None
         self._shaking[address] += 1

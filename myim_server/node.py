@@ -17,7 +17,7 @@ import gevent
 import structlog
 from gevent.pywsgi import WSGIServer
 
-from cluster.directory import Server
+from cluster.directory import Directory, Server
 from cluster.memory_directory import MemoryDirectory
 from myim_server import keys
 from myim_server.center import Center, DoorLimits, DoorParts
@@ -48,6 +48,8 @@ _LOOK_AFTER_SECONDS = 2.0
 _STALL_SECONDS = 0.05
 _HOUR = 3600.0
 _PURGE_ROWS = 1000
+_BETWEEN_PURGES_SECONDS = 0.1
+_THROTTLES_KEPT_SECONDS = 30 * 24 * 3600
 _DRAIN_SECONDS = 5.0
 
 _log = structlog.get_logger(__name__)
@@ -61,8 +63,12 @@ def wall_clock() -> int:
 class Node:
     """One process playing the roles of its config."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self, config: Config, open_store: Callable[[StoreSettings], Store] = open_store, directory: Directory | None = None
+    ) -> None:
+        """open_store, directory: other than the config's, for a test."""
         self._config = config
+        self._open_store = open_store
         self.metrics = Metrics()
         self.store: Store | None = None
         self.login: LoginCenter | None = None
@@ -71,8 +77,9 @@ class Node:
         self.node_id = 0
         self.identity = b""
         self._http: WSGIServer | None = None
+        self._passwords: Passwords | None = None
         self._loops: list[gevent.Greenlet[..., Any]] = []
-        self._directory = MemoryDirectory()
+        self._directory = directory or MemoryDirectory()
 
     # ------------------------------------------------------------------ build
 
@@ -80,11 +87,12 @@ class Node:
         """Open files, store and ports: everything that can fail, fails here. StoreRefused, SecretRefused, TooFewOpenFiles, OSError."""
         config = self._config
         config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        ensure_open_files(config.descriptors_needed)
+        before, now = ensure_open_files(config.descriptors_needed)
+        _log.info("open_files", needed=config.descriptors_needed, limit_before=before, limit_now=now)
         secret = keys.open_cluster_secret(config.cluster_secret_file)
         self.node_id = keys.open_node_key(config.data_dir).node_id
         delivery = config.delivery
-        self.store = open_store(
+        self.store = self._open_store(
             StoreSettings(
                 url=config.store_url,
                 password_file=config.store_password_file,
@@ -106,6 +114,8 @@ class Node:
         )
         tickets.rotate()
         self._keep_doing(_HOUR / 4, tickets.rotate)
+        self._keep_doing(tokens.poll_seconds, lambda: self._refresh(tickets))
+        self._keep_doing(_HOUR, lambda: self._purge_throttles(store))
         if "center" in config.node.roles:
             self._build_center(self.store, tickets)
         if "login" in config.node.roles:
@@ -119,12 +129,13 @@ class Node:
     def _build_login(self, store: Store, tickets: Tickets) -> None:
         config = self._config.login
         login_keys = keys.open_login_keys(self._config.data_dir)
+        self._passwords = Passwords(config.password_threads or os.cpu_count() or 1, config.password_queue)
         self.identity = login_keys.identity
         accounts = Accounts(
             store.accounts,
             store.terminals,
             store.throttles,
-            Passwords(config.password_threads or os.cpu_count() or 1, config.password_queue),
+            self._passwords,
             tickets,
             servers=self._servers,
             trusted=TrustedNetworks(config.trusted_networks),
@@ -206,7 +217,7 @@ class Node:
                 server.start()
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again and again
-        gc.set_threshold(50_000, 20, 100)
+        gc.set_threshold(10_000, 50, 100)  # the young ones in a millisecond, the old ones hardly ever
         _log.info("node_started", node=self.node_id, roles=list(self._config.node.roles), **self.addresses())
 
     def stop(self) -> None:
@@ -220,6 +231,9 @@ class Node:
             self.center.stop(timeout=1)
         gevent.killall(self._loops)
         self._loops.clear()
+        if self._passwords is not None:
+            self._passwords.close()
+            self._passwords = None
         if self.store is not None:
             self.store.close()
             self.store = None
@@ -259,10 +273,19 @@ class Node:
         if self.center is not None:
             self.center.close_sessions(is_meant, ErrorCode.TOKEN_REVOKED, "logged out, or logged in anew")
 
+    def _refresh(self, tickets: Tickets) -> None:
+        if tickets.refresh() and self.center is not None:
+            self.center.close_sessions(lambda party: True, ErrorCode.TOKEN_REVOKED, "all ticket keys were dropped")
+
+    def _purge_throttles(self, store: Store) -> None:
+        before = wall_clock() - _THROTTLES_KEPT_SECONDS * 1_000_000
+        while store.throttles.purge(before, _PURGE_ROWS) >= _PURGE_ROWS:
+            gevent.sleep(_BETWEEN_PURGES_SECONDS)
+
     def _purge(self, store: Store) -> None:
         keep_from = wall_clock() - self._config.delivery.offline_days * 24 * 3600 * 1_000_000
         while store.offline.purge_expired(keep_from, _PURGE_ROWS) >= _PURGE_ROWS:
-            gevent.sleep(0.1)
+            gevent.sleep(_BETWEEN_PURGES_SECONDS)
 
     def _keep_doing(self, seconds: float, work: Callable[[], object]) -> None:
         """Do this again and again, `seconds` apart; what the store cannot do now is done next time."""

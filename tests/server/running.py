@@ -33,7 +33,7 @@ def config(directory: Path, **sections: Mapping[str, Any]) -> Config:
     """Embedded defaults on free ports, with these values of sections changed."""
     free = {"listen": "127.0.0.1:0"}
     return Config(
-        node=NodeSection(data_dir=str(directory), allow_any_port=True, **sections.get("node", {})),  # type: ignore[arg-type]
+        node=NodeSection(data_dir=str(directory), allow_any_port=True, **sections.get("node", {})),
         login=LoginSection.model_validate(free | dict(sections.get("login", {}))),
         center=CenterSection.model_validate(free | {"max_connections": 500} | dict(sections.get("center", {}))),
         delivery=DeliverySection.model_validate(sections.get("delivery", {})),
@@ -41,9 +41,9 @@ def config(directory: Path, **sections: Mapping[str, Any]) -> Config:
     )
 
 
-def start_node(directory: Path, **sections: Mapping[str, Any]) -> Node:
-    """A started node; stop it with node.stop()."""
-    node = Node(config(directory, **sections))
+def start_node(directory: Path, *parts: Any, **sections: Mapping[str, Any]) -> Node:
+    """A started node; stop it with node.stop(). parts: what Node takes besides its config."""
+    node = Node(config(directory, **sections), *parts)
     node.build()
     node.start()
     return node
@@ -112,6 +112,7 @@ class RawTerminal:
 
     def say(self, *messages: bytes) -> None:
         """Send one record."""
+        self.socket.settimeout(DEADLINE_SECONDS)
         self.socket.sendall(self.connection.seal(b"".join(messages)))
 
     def ask(self, command: Command, content: bytes = b"") -> Message:
@@ -150,6 +151,14 @@ class RawTerminal:
             lambda message: message.command == Command.USER_MESSAGE and message.time == named and bool(message.flags & REPLY)
         )
 
+    def poll(self) -> None:
+        """Take what has arrived, if anything has; the end of the stream is nothing."""
+        self.socket.settimeout(0.001)
+        try:
+            self._read_once()
+        except (TimeoutError, EOFError):
+            pass
+
     def next_message(self) -> Message:
         """The next USER_MESSAGE handed over."""
         return self.wait_for(lambda message: message.command == Command.USER_MESSAGE and not message.flags & REPLY)
@@ -161,3 +170,10 @@ class RawTerminal:
     def close(self) -> None:
         """Just go."""
         self.socket.close()
+
+
+def online(node: Node, person: Person, number: int = 1) -> RawTerminal:
+    """A terminal that has fetched."""
+    terminal = RawTerminal(node, person, number)
+    terminal.fetch()
+    return terminal

@@ -9,7 +9,7 @@ from myim_server.node import Node
 from myim_wire.contents import FoundUser, RenewedToken, decode_servers, encode_lookup
 from myim_wire.errors import ErrorCode
 from myim_wire.messages import ERROR, PING_ANSWER, PING_ASK, QOS1, REPLY, Command, decode_error, decode_pairs, encode_message, split_trailer
-from tests.server.running import Person, RawTerminal, add_terminal, make_person, start_node, wait_until
+from tests.server.running import Person, RawTerminal, add_terminal, make_person, online, start_node, wait_until
 
 RECEIVED, STORED = b"\x01", b"\x02"
 
@@ -29,12 +29,6 @@ def alice(node: Node) -> Person:
 @pytest.fixture
 def bob(node: Node) -> Person:
     return make_person(node, "bob")
-
-
-def online(node: Node, person: Person, number: int = 1) -> RawTerminal:
-    terminal = RawTerminal(node, person, number)
-    terminal.fetch()
-    return terminal
 
 
 def test_a_message_is_settled_as_received_only_after_the_targets_receipt(node: Node, alice: Person, bob: Person) -> None:
