@@ -68,7 +68,7 @@ def uncommitted(calls: Sequence[Call], port: int, settled: Sequence[Call]) -> li
     for number, settling in enumerate(settled):
         steps: Iterator[Call] = iter(call for call in calls if database in call.text and call.end <= settling.start)
         wanted: list[Callable[[Call], bool]] = [
-            partial(_sends, marker(number)),
+            partial(_sends, marker(number).encode().hex()),  # bodies travel to the database as hex literals
             partial(_sends, "COMMIT"),
             lambda call: call.name == "recvfrom",
         ]
