@@ -92,7 +92,7 @@ class Node:
         secret = keys.open_cluster_secret(config.cluster_secret_file)
         self.node_id = keys.open_node_key(config.data_dir).node_id
         delivery = config.delivery
-        self.store = self._open_store(
+        self.store = store = self._open_store(
             StoreSettings(
                 url=config.store_url,
                 password_file=config.store_password_file,
@@ -283,8 +283,7 @@ class Node:
             gevent.sleep(_BETWEEN_PURGES_SECONDS)
 
     def _purge(self, store: Store) -> None:
-        keep_from = wall_clock() - self._config.delivery.offline_days * 24 * 3600 * 1_000_000
-        while store.offline.purge_expired(keep_from, _PURGE_ROWS) >= _PURGE_ROWS:
+        while store.offline.purge_expired(wall_clock(), _PURGE_ROWS) >= _PURGE_ROWS:
             gevent.sleep(_BETWEEN_PURGES_SECONDS)
 
     def _keep_doing(self, seconds: float, work: Callable[[], object]) -> None:
