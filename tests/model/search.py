@@ -9,11 +9,12 @@ arrow looked at: following the arrows must end where the promises of rest hold, 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tests.model.making import FREE, Label
 from tests.model.steps import Steps
-from tests.model.symmetry import canonical
+from tests.model.symmetry import are_twins, canonical
 from tests.model.world import Settings, State, Violation, check_rest, initial
 
 
@@ -28,11 +29,13 @@ class Found(NamedTuple):
     violation: str | None
 
 
-def explore(settings: Settings, most_states: int | None = None) -> Found:
-    """Search a whole world, or its first most_states states."""
+def explore(settings: Settings, most_states: int | None = None, played: Sequence[str] = ()) -> Found:
+    """Search a whole world, or its first most_states states; played: how the steps begin that lead to where the search begins."""
     begun = time.monotonic()
     steps = Steps(settings)
     first = initial(settings)
+    for text in played:
+        first = next(after for label, after in steps.of(first) if _text(label).startswith(text))
     parents: dict[State, State | None] = {first: None}
     fair: dict[State, State | None] = {}
     layer, depth, is_complete = [first], 0, True
@@ -49,7 +52,7 @@ def explore(settings: Settings, most_states: int | None = None) -> Found:
         resting = _all_come_to_rest(steps, fair)
         violation = None
     except _Broken as broken:
-        violation, resting = _trace(steps, parents, broken), 0
+        violation, resting = _trace(steps, first, parents, broken), 0
     return Found(len(parents), depth, time.monotonic() - begun, resting, is_complete, violation)
 
 
@@ -114,13 +117,13 @@ def _all_come_to_rest(steps: Steps, fair: dict[State, State | None]) -> int:
     return resting
 
 
-def _trace(steps: Steps, parents: dict[State, State | None], broken: _Broken) -> str:
+def _trace(steps: Steps, first: State, parents: dict[State, State | None], broken: _Broken) -> str:
     """The way from the beginning to the broken promise, one line for each step; centers keep their names on it."""
     way = [broken.state]
     while (before := parents.get(way[0])) is not None:
         way.insert(0, before)
     lines = [broken.why]
-    state = initial(steps.settings)
+    state = first
     for after in way[1:] + broken.after:
         label, state = _step_to(steps, state, after)
         lines.append(f"{len(lines):4} {_text(label)}")
@@ -134,7 +137,7 @@ def _step_to(steps: Steps, state: State, twin: State) -> tuple[Label, State]:
     for maker in (steps.of, steps.impatient):
         try:
             for label, after in maker(state):
-                if canonical(after) == twin:
+                if are_twins(after, twin):
                     return label, after
         except Violation:
             continue

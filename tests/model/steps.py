@@ -74,8 +74,8 @@ class Steps:
 
     def impatient(self, state: State) -> Iterator[Step]:
         """Time-outs that no fault has to pay for: what rest is reached by where nothing else would happen."""
-        if self.settings.has_time_outs_at_rest:
-            for center, label, event in time_outs(state):
+        for center, label, event in time_outs(state):
+            if event in self.settings.patience:
                 yield from self._make(state, label, time_out, center, event, is_free=True)
 
     # ------------------------------------------------------------------ the sender
@@ -172,7 +172,7 @@ class Steps:
             if lane is not None and lane[0] == _LOOKING:
                 yield from self._finds(state, center)
             for inbox in state[INBOX + center]:
-                if state[T][inbox[0]][1] != center:
+                if state[T][inbox[0]][1] != center and self.settings.is_target_noticed:
                     label = (1, "{} notices that T{} is gone", called(center), inbox[0])
                     yield from self._make(state, label, self._target_gone, center, inbox[0])
             if state[ROWS] and state[INBOX + center] and self.rules.is_swept:

@@ -9,6 +9,7 @@ What lives here: the canonical twin of a state. What must not: anything that joi
 from __future__ import annotations
 
 from functools import cache
+from itertools import permutations
 from typing import Any
 
 from tests.model.world import CENTERS, INBOX, LANE, LINK, OPS, UNREAD, S, State, T
@@ -35,6 +36,11 @@ def canonical(state: State) -> State:
     ]
     order = tuple(sorted(CENTERS, key=marks.__getitem__))
     return state if order == _IDENTITY else _renamed(state, order)
+
+
+def are_twins(one: State, other: State) -> bool:
+    """Whether two states differ only in the names of centers."""
+    return any(_renamed(one, order) == other for order in permutations(CENTERS))
 
 
 @cache

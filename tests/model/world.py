@@ -31,6 +31,7 @@ from tests.model.machines import FOREIGN
 S, T, UNREAD, LANE, INBOX, LINK, ROWS, KEPT, OPS, FAULTS = 0, 1, 2, 5, 8, 11, 20, 21, 22, 23
 CENTERS = (0, 1, 2)
 INSERT, READ, CONFIRM, STRANGER = 0, 1, 2, 3
+LOW = 7  # the twin number of a stranger's row that came under a lower accepted time than any row before it
 
 State = tuple[Any, ...]
 ALL_FAULTS = frozenset(
@@ -87,7 +88,8 @@ class Settings(NamedTuple):
     late_on_links: bool = False
     batched: bool = False
     foreign: bool = False
-    has_time_outs_at_rest: bool = True
+    patience: frozenset[str] = frozenset({"lane", "inbox"})
+    is_target_noticed: bool = True
     window: Window = Window(rows=8, row_bytes=1000, page_rows=8)
     rules: Rules = Rules()
 
@@ -182,10 +184,7 @@ def unsettled(sender: Any, from_name: int, rules: Rules) -> Iterator[tuple[int, 
 def page_of(rows: tuple[tuple[int, int], ...], handed: Any, window: Window, after_last: bool) -> tuple[tuple[tuple[int, int], ...], bool]:
     """The store's page: the oldest rows not handed, and whether there are more."""
     known = {(name, twin) for name, twin, _ in handed}
-    fresh = [row for row in rows if row not in known]
-    if after_last and known:
-        last = max((rank for rank, row in enumerate(rows) if row in known), default=-1)
-        fresh = list(rows[last + 1 :])
+    fresh = [row for row in rows if row not in known and not (after_last and known and row[1] == LOW)]
     return tuple(fresh[: window.page_rows]), len(fresh) > window.page_rows
 
 
@@ -200,7 +199,7 @@ def insert_into(
         twin = 0
         while (name, twin) in taken or (name, twin) in rows:
             twin += 1
-        if twin > 7:
-            raise Violation("more than eight rows of one name")
-        fresh.append((name, twin))
+        if twin >= LOW:
+            raise Violation(f"more than {LOW} rows of one name")
+        fresh.append((name, LOW if at_front and name == FOREIGN else twin))
     return (*fresh, *rows) if at_front else (*rows, *fresh)

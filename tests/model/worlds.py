@@ -1,0 +1,59 @@
+"""The worlds that are searched: CHECKED by the tests, FULL by hand (python -m tests.model --full).
+
+What lives here: which combinations of messages, faults and freedoms are worth their states. What must not: what any of these mean (world.py).
+
+A world has one dimension less than everything at once, or it would not close: two messages meet single faults, one message meets pairs of faults.
+`most_states` is for worlds that are too large to close in an hour: breadth first, so every trace of that many steps is in it.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations_with_replacement
+from typing import NamedTuple
+
+from myim_server.chat.inbox import Window
+from tests.model.world import ALL_FAULTS, Settings
+
+_LIGHT = ("confirm fails", "cut", "insert fails", "owner waits too long", "read fails", "target waits too long")
+_HEAVY = ("crash", "sender breaks", "target breaks")
+
+
+class World(NamedTuple):
+    """A world and how many of its states are searched, None for all."""
+
+    settings: Settings
+    most_states: int | None = None
+
+
+def _single(kind: str, **others: object) -> Settings:
+    return Settings(messages=2, faults=1, kinds=frozenset({kind}))._replace(**others)  # type: ignore[arg-type]
+
+
+def _pair(one: str, other: str, **others: object) -> Settings:
+    return Settings(messages=1, faults=2, kinds=frozenset({one, other}), directory="right")._replace(**others)  # type: ignore[arg-type]
+
+
+CHECKED: dict[str, World] = {
+    "nothing fails": World(Settings(messages=2, faults=0, sweeps=True, batched=True)),
+    "small pages": World(Settings(messages=2, faults=0, window=Window(rows=1, row_bytes=1000, page_rows=1))),
+    "a stranger's row": World(Settings(messages=1, faults=0, foreign=True, sweeps=True)),
+    "one message, any fault": World(Settings(messages=1, faults=1)),
+    **{f"two messages, {kind}": World(_single(kind)) for kind in _LIGHT},
+    "two messages, late on links": World(_single("cut", late_on_links=True, directory="right")),
+    "two messages, target breaks, right directory": World(_single("target breaks", directory="right")),
+    **{f"one message, {one} + {other}": World(_pair(one, other)) for one, other in combinations_with_replacement(_LIGHT, 2)},
+}
+
+FULL: dict[str, World] = CHECKED | {
+    "one message, any pair of faults": World(Settings(messages=1, faults=2, kinds=ALL_FAULTS, directory="right"), 1_500_000),
+    **{f"two messages, {kind}, any directory": World(_single(kind), 1_500_000) for kind in _HEAVY},
+    **{
+        f"two messages, {one} + {other}": World(_pair(one, other, messages=2), 400_000)
+        for one, other in combinations_with_replacement(_LIGHT, 2)
+    },
+    "two messages, any fault": World(Settings(messages=2, faults=1, directory="right"), 1_500_000),
+    "three messages, nothing fails": World(Settings(messages=3, faults=0), 1_000_000),
+    "three messages, sender breaks twice": World(
+        Settings(messages=3, faults=3, kinds=frozenset({"sender breaks"}), directory="fault"), 1_000_000
+    ),
+}
