@@ -331,8 +331,8 @@ class Courier:
         qos = message.flags & QOS1
         name = (user, time)
         known = self.inbox.in_hand.get(name)
-        if known is not None:
-            known.qos |= qos  # a copy may come before the promise
+        if known is not None:  # a copy may come before the promise
+            known.qos |= qos
             self.repeats += 1
         elif self.profile.is_seen(user, time):
             self.repeats += 1
@@ -352,11 +352,10 @@ class Courier:
             self.ignored += 1
             return
         events, others = self._receipts.arrived(message.time, pairs)
-        self._arrived.extend(events)
+        self._arrived += events
         for target, time in others:
             item = self.sending.get(time)
-            if item is not None and item.target == target:
-                # settled, but the answer was lost with its session
+            if item is not None and item.target == target:  # settled, but the answer was lost with its session
                 self._settle(self.sending.settled(time), RECEIVED)
 
     def _ask(self, command: Command, content: bytes, answer: Answer) -> None:

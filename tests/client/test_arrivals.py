@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from myim_client import (
@@ -69,6 +71,25 @@ def test_a_rolled_back_transaction_confirms_nothing_and_gives_the_events_again_i
     assert scene.rows("SELECT name FROM sqlite_master WHERE name = 'notes'") == []
     assert scene.rows("SELECT * FROM myim_seen") == []
     assert session.bodies == [] and confirmed(session) == []
+
+
+def test_a_commit_that_fails_confirms_nothing(scene: Scene) -> None:
+    client = scene.connect()
+    session = scene.center.session()
+    session.deliver(YOU, 64, b"x")
+    event = take(client, MessageArrived)
+    client.profile.execute("PRAGMA foreign_keys = ON")
+    with client.transaction() as transaction:
+        transaction.execute("CREATE TABLE a (id INTEGER PRIMARY KEY)")
+        transaction.execute("CREATE TABLE b (a INTEGER REFERENCES a DEFERRABLE INITIALLY DEFERRED)")
+    with pytest.raises(sqlite3.IntegrityError):
+        with client.transaction() as transaction:
+            transaction.execute("INSERT INTO b VALUES (1)")
+            transaction.done(event)
+    client.send(YOU, b"flushes all that is due")
+    wait_until(lambda: session.bodies)
+    assert confirmed(session) == []
+    assert take(client, MessageArrived) is event
 
 
 def test_the_applications_rows_and_its_messages_are_one_transaction_with_the_seen_set(scene: Scene) -> None:

@@ -158,5 +158,7 @@ def test_what_a_later_release_may_send_is_counted_and_ignored(desk: Desk, comman
 
 
 def test_replies_to_nothing_are_ignored(desk: Desk) -> None:
-    desk.hear(1.0, Message(Command.LOOKUP, QOS1 | REPLY, ME, 0, 4096, b"\x80"), Message(Command.USER_MESSAGE, QOS1 | REPLY, ME, YOU, 4096, b"\x01"))
+    answer = Message(Command.LOOKUP, QOS1 | REPLY, ME, 0, 4096, b"\x80")
+    settling = Message(Command.USER_MESSAGE, QOS1 | REPLY, ME, YOU, 4096, b"\x01")
+    desk.hear(1.0, answer, settling)
     assert desk.courier.ignored == 1

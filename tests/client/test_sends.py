@@ -137,10 +137,11 @@ def test_the_outbox_outlives_the_process_and_names_go_on_rising(scene: Scene) ->
 def test_what_was_sent_while_away_goes_out_at_the_next_session(scene: Scene) -> None:
     client = Client(scene.terminal, scene.path, servers=[scene.center.address])
     scene.client = client
-    handle = client.send(YOU, b"early")
+    early = b"more than a first record may hold".ljust(20_000)
+    handle = client.send(YOU, early)
     client.connect(10)
     session = scene.center.session()
-    wait_until(lambda: session.bodies == [b"early"])
+    wait_until(lambda: session.bodies == [early])
     session.settle(session.of(Command.USER_MESSAGE)[0], 1)
     assert handle.wait(10).is_settled
 
