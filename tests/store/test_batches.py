@@ -10,6 +10,7 @@ from gevent.event import Event
 from myim_server.batches import Batch
 from myim_server.refusals import RequestRefused
 from myim_wire.errors import ErrorCode
+from tests.store.mariadb import wait_until
 
 
 class Flushes:
@@ -44,8 +45,7 @@ def results(batch: Batch[int, int], *items: int) -> list[object]:
     found: dict[int, object] = {}
     for place, item in enumerate(items):
         batch.submit_later(item, lambda outcome, place=place: found.__setitem__(place, outcome))  # type: ignore[misc]
-    while len(found) < len(items):
-        gevent.sleep(0)
+    wait_until(lambda: len(found) == len(items))
     return [found[place] for place in range(len(items))]
 
 
@@ -59,6 +59,14 @@ def test_items_of_one_turn_go_together_and_each_gets_its_own_result() -> None:
     flushes = Flushes()
     assert results(batch_of(flushes), 1, 2, 3) == [10, 20, 30]
     assert flushes.groups == [[1, 2, 3]]
+
+
+def test_items_of_one_turn_start_one_greenlet() -> None:
+    started: list[Callable[[], None]] = []
+    batch: Batch[int, int] = Batch(Flushes(), 100, 0.0, started.append, parallel=4)
+    for item in range(10):
+        batch.submit_later(item, lambda outcome: None)
+    assert len(started) == 1
 
 
 def test_what_comes_during_a_flush_goes_together_in_the_next() -> None:
@@ -150,8 +158,7 @@ def test_one_listener_that_fails_does_not_harm_the_others() -> None:
 
     batch.submit_later(1, broken)
     batch.submit_later(2, found.append)
-    while not found:
-        gevent.sleep(0)
+    wait_until(lambda: found)
     assert found == [20]
 
 
@@ -170,8 +177,7 @@ def test_a_flush_that_is_killed_refuses_its_group_and_the_rest_goes_on() -> None
     batch.submit_later(2, outcomes.append)
     greenlets[0].kill()
     flushes.may_go_on.set()
-    while len(outcomes) < 2:
-        gevent.sleep(0)
+    wait_until(lambda: len(outcomes) == 2)
     assert isinstance(outcomes[0], RequestRefused)
     assert outcomes[1] == 20
 

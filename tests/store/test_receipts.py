@@ -3,6 +3,7 @@
 import gevent
 
 from myim_server.store.engine import Store, StoreSettings, open_store
+from tests.store.mariadb import MariaDb, wait_until
 from tests.store.messages import message, put, rows_of, time_of, times
 
 
@@ -94,3 +95,19 @@ def test_a_confirmation_racing_with_the_resend_loses_nothing(settings: StoreSett
     assert rows_of(store, users[0]) == []
     assert store.receipts.page(users[1], 0, 10) == [(users[0], time_of(1))]
     stores[1].close()
+
+
+def test_a_confirmation_that_waited_for_another_makes_no_receipt_of_its_own(mariadb: MariaDb, mariadb_settings: StoreSettings) -> None:
+    # The other's receipt was fetched and dropped by the sender meanwhile, so no key of the table would refuse a second one.
+    store = open_store(mariadb_settings)
+    users = store.accounts.create_all([("a", "A", "hash"), ("b", "B", "hash")], now=1)
+    put(store, message(users[0], users[1], 1))
+    other = mariadb.connect(mariadb_settings.url.rpartition("/")[2])
+    other.query("DELETE FROM offline_messages")
+    ours = gevent.spawn(store.offline.confirm, [(users[0], users[1], time_of(1))])
+    wait_until(lambda: mariadb.ask("SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state='LOCK WAIT'") == [(1,)])
+    other.commit()
+    assert ours.get(timeout=10) == 0
+    assert store.receipts.page(users[1], 0, 10) == []
+    other.close()
+    store.close()
