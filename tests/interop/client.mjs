@@ -4,7 +4,7 @@ import { EMPTY, fromHex, toHex } from "./bytes.mjs";
 import { connectCenter } from "./center.mjs";
 import { CODES, ConnectionLost, ProtocolError, Refused, codeName } from "./errors.mjs";
 import { CenterConnection, refusalIn } from "./connection.mjs";
-import { Fields, renewalOf, serverList } from "./fields.mjs";
+import { Fields, renewalOf, serverList, userOf } from "./fields.mjs";
 import { nowUs } from "./home.mjs";
 import { Link } from "./link.mjs";
 import { Login } from "./login.mjs";
@@ -39,6 +39,7 @@ export class Client {
     this.isListening = false;
     this.shownCount = 0;
     this.receiptCount = 0;
+    this.learning = new Set(); // ids whose names are being asked for
     if (home.session.user !== null) this.outbox = new Outbox(home.session.unsettled, home.user);
   }
 
@@ -149,20 +150,20 @@ export class Client {
     return this.connection.request({ command, time, content });
   }
 
-  async lookUp(name) {
-    const reply = await this.request(COMMANDS.LOOKUP, msgpack.encode({ name }));
-    return new Fields(msgpack.decode(reply.content)).u64("user");
+  /** `{user, name}` by `{name}` or `{user}` [P-7.13]; kept as a contact. Throws Refused NOT_ALLOWED. */
+  async lookUp(question) {
+    const reply = await this.request(COMMANDS.LOOKUP, msgpack.encode(question));
+    const found = userOf(new Fields(msgpack.decode(reply.content)));
+    const contacts = new Map(this.home.session.contacts).set(question.name ?? found.name, String(found.user));
+    this.home.session.contacts = [...contacts];
+    this.home.save();
+    return found;
   }
 
   /** The id of a name that was looked up before, or null. */
   contact(name) {
     const id = new Map(this.home.session.contacts).get(name);
     return id === undefined ? null : BigInt(id);
-  }
-
-  keepContact(name, id) {
-    this.home.session.contacts = [...new Map(this.home.session.contacts).set(name, String(id))];
-    this.home.save();
   }
 
   /** A new token in place of the one there is [P-7.12]. */
@@ -256,8 +257,19 @@ export class Client {
     }
     if (entries.size) this.home.show([...entries.values()]);
     for (const { key, ...entry } of entries.values()) this.print({ message: entry.text ?? entry.hex, ...entry });
+    for (const from of new Set([...entries.values()].map((entry) => entry.from))) this.#learnName(from);
     this.shownCount += entries.size;
     if (confirmed.length) await this.#say(COMMANDS.RECEIPT, { user: this.home.user, content: encodeReceipt(1, confirmed) });
+  }
+
+  /** Asks who wrote, where that is not known yet; runs beside the reading of records, which has to bring the answer. */
+  #learnName(from) {
+    if (this.learning.has(from) || this.home.session.contacts.some(([, id]) => id === from)) return;
+    this.learning.add(from);
+    this.lookUp({ user: BigInt(from) })
+      .then(({ user, name }) => this.print({ named: name, user: String(user) }))
+      .catch((error) => { if (!(error instanceof Refused)) this.connection.fail(error); })
+      .finally(() => { this.learning.delete(from); this.poke?.(); });
   }
 
   /** Receipts of ours [P-7.3]: kept, then confirmed. */

@@ -113,3 +113,6 @@ export function renewalOf(fields) {
     token: tokenOf(fields), sessionKey: fields.bytes("session_key", 32), issued: fields.u64("issued"), expires: fields.u64("expires"),
   };
 }
+
+/** The content of a LOOKUP reply [P-7.13]. */
+export const userOf = (fields) => ({ user: fields.u64("user"), name: fields.text("name") });

@@ -13,8 +13,7 @@ export class SendJob {
 
   /** Asks for the name even where it is known: the first record has to be a small one [P-1.2], and a message may be large. */
   async begin(client) {
-    this.target = await client.lookUp(this.to);
-    client.keepContact(this.to, this.target);
+    this.target = (await client.lookUp({ name: this.to })).user;
     client.poke?.();
   }
 
@@ -54,7 +53,7 @@ export class ListenJob {
   }
 
   isDone(client) {
-    const areWishesDone = this.isFetched && !this.isRekeying && !this.isRenewing;
+    const areWishesDone = this.isFetched && client.learning.size === 0 && !this.isRekeying && !this.isRenewing;
     return areWishesDone && !this.isEndless && client.shownCount >= this.count && client.receiptCount >= this.receipts;
   }
 }

@@ -2,7 +2,7 @@
 import fs from "node:fs";
 import { fromHex, join, toHex, u16, u32, u64, u8 } from "./bytes.mjs";
 import { ProtocolError } from "./errors.mjs";
-import { Fields, errorMap, renewalOf, serverList } from "./fields.mjs";
+import { Fields, errorMap, renewalOf, serverList, userOf } from "./fields.mjs";
 import { FrameReader, encodeFrame } from "./frames.mjs";
 import { x25519KeyPair } from "./hkdf.mjs";
 import { ENC_BYTES, hpkeOpen, hpkeSeal, hpkeSecrets, pad, unpad } from "./hpke.mjs";
@@ -117,7 +117,7 @@ function structureOf(message, isFromCenter) {
   if (messages.isError(message)) return errorMap;
   if (message.command === COMMANDS.SERVERS && isFromCenter) return serverList;
   if (message.command === COMMANDS.TOKEN && isFromCenter) return renewalOf;
-  if (message.command === COMMANDS.LOOKUP) return (fields) => fields.text("name");
+  if (message.command === COMMANDS.LOOKUP) return isFromCenter ? userOf : (fields) => (fields.has("user") ? fields.u64("user") : fields.text("name"));
   return null;
 }
 
