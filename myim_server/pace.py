@@ -51,9 +51,13 @@ class Pace:
     def is_asking_too_much(self, now: float) -> bool:
         """Counts a request; whether it is one too many. SessionRefused SLOW_DOWN after many of those."""
         rate = self._limits.requests_per_second
-        self._requests = max(0.0, self._requests - (now - self._requests_since) * rate) + 1
+        used = max(0.0, self._requests - (now - self._requests_since) * rate) + 1
         self._requests_since = now
-        return self._requests > 2 * rate and self._slow_down()
+        if used <= 2 * rate:
+            self._requests = used
+            return False
+        self._requests = 2 * rate  # what was refused is not held against it twice
+        return self._slow_down()
 
     def is_sending_too_fast(self, coming: int, now: float) -> bool:
         """Counts messages; whether they are too many. SessionRefused SLOW_DOWN after many of those."""
