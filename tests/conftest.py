@@ -1,4 +1,4 @@
-from gevent import monkey; monkey.patch_all()  # noqa: E702, D100  # before anything that opens a socket or a lock
+from gevent import monkey; monkey.patch_all()  # noqa: E702  # before anything that opens a socket or a lock
 """What all tests share: the process is patched, as the node's is; one MariaDB of our own for whoever asks for it."""
 
 from collections.abc import Iterator
