@@ -124,7 +124,7 @@ class Router:
         """A session begins: list it in the directory before its first read, reopen the lanes of the sender it is. SessionRefused
         STALE_CONNECTION."""
         for replaced in self._sessions.add(session):
-            self._leave(replaced)
+            self._leave(replaced, is_staying=replaced.key == session.key)
             replaced.goodbye(ErrorCode.REPLACED, "a newer session of this terminal took over")
         user, slot = session.user, session.slot
         place = Place(self.node_id, endpoint, slot, *session.incarnation)
@@ -140,14 +140,15 @@ class Router:
         if self._sessions.remove(session):
             self._leave(session)
 
-    def _leave(self, session: Session) -> None:
+    def _leave(self, session: Session, is_staying: bool = False) -> None:
         party = self.parties.get(session.key)
         if party is None or party.session is not session:
             return
         del self.parties[session.key]
         self.carry_out(self.inboxes.remove(party.inbox))
         self._directory.remove(session.user, party.place)
-        self.carry_out(self.lanes.forget_idle(session.user, session.slot, self._now()))
+        if not is_staying:  # else its next session's resends are answered from what these lanes remember
+            self.carry_out(self.lanes.forget_idle(session.user, session.slot, self._now()))
 
     # ------------------------------------------------------------------ from terminals
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import gevent
 
-from myim_server.config_sections import CenterSection, Config, DeliverySection, LoginSection, NodeSection, StoreSection
+from myim_server.config_sections import CenterSection, Config, DeliverySection, LoginSection, NodeSection, StoreSection, TokensSection
 from myim_server.node import Node, wall_clock
 from myim_wire.center_handshake import CenterClient
 from myim_wire.connection import Connection
@@ -38,6 +38,7 @@ def config(directory: Path, **sections: Mapping[str, Any]) -> Config:
         center=CenterSection.model_validate(free | {"max_connections": 500} | dict(sections.get("center", {}))),
         delivery=DeliverySection.model_validate(sections.get("delivery", {})),
         store=StoreSection.model_validate(sections.get("store", {})),
+        tokens=TokensSection.model_validate(sections.get("tokens", {})),
     )
 
 
