@@ -39,6 +39,7 @@ export class Client {
     this.isListening = false;
     this.shownCount = 0;
     this.receiptCount = 0;
+    this.repeatCount = 0; // messages and receipts that came again though they were shown
     this.learning = new Set(); // ids whose names are being asked for
     if (home.session.user !== null) this.outbox = new Outbox(home.session.unsettled, home.user);
   }
@@ -249,7 +250,10 @@ export class Client {
       if (user !== this.home.user && target !== this.home.user) throw new ProtocolError(CODES.BAD_COMMAND, "message for somebody else");
       if (qosOf(message) === QOS_1) confirmed.push([user, time]);
       const key = `message ${user} ${time}`;
-      if (this.home.shown.has(key) || entries.has(key)) continue;
+      if (this.home.shown.has(key) || entries.has(key)) {
+        this.repeatCount++;
+        continue;
+      }
       entries.set(key, {
         key, from: String(user), to: String(target), time: String(time), qos: qosOf(message), ...readable(body),
         entered: String(origin.entered), id: String(origin.id), left: String(origin.left),
@@ -287,6 +291,7 @@ export class Client {
       const key = receiptKey(target, time);
       const isNamed = (one) => one.target === String(target) && one.time === String(time);
       const stored = session.stored.find(isNamed);
+      if (shown.has(key)) this.repeatCount++;
       if (stored && !shown.has(key)) entries.set(key, { key, ...stored });
       // The receipt may overtake the settling at a new session; it is shown once the message is known to be stored [P-8.7].
       if (!stored && session.unsettled.some(isNamed) && !session.receiptsAhead.includes(key)) session.receiptsAhead.push(key);

@@ -33,9 +33,9 @@ export class SendJob {
 
 /** Fetches, shows and confirms until `count` messages and `receipts` receipts are shown and what else was wished is done; null: endlessly. */
 export class ListenJob {
-  constructor({ count, receipts, isRekeying, isRenewing }) {
+  constructor({ count, receipts, rekeys, isRenewing }) {
     Object.assign(this, { count: count ?? 0, receipts: receipts ?? 0, isEndless: (count ?? receipts) === null });
-    Object.assign(this, { isRekeying, isRenewing, isFetched: false });
+    Object.assign(this, { rekeys, isRenewing, isFetched: false });
   }
 
   async begin(client) {
@@ -44,8 +44,7 @@ export class ListenJob {
     if (reply.content.length !== 4) throw new ProtocolError(CODES.BAD_COMMAND, "fetch answered in another form");
     client.print({ fetched: reply.content.readUInt32BE() });
     this.isFetched = true;
-    if (this.isRekeying) await client.connection.rekey();
-    this.isRekeying = false;
+    for (; this.rekeys > 0; this.rekeys--) await client.connection.rekey();
     if (this.isRenewing) await client.renew();
     if (this.isRenewing) client.print({ renewed: client.home.session.expires });
     this.isRenewing = false;
@@ -53,7 +52,7 @@ export class ListenJob {
   }
 
   isDone(client) {
-    const areWishesDone = this.isFetched && client.learning.size === 0 && !this.isRekeying && !this.isRenewing;
+    const areWishesDone = this.isFetched && client.learning.size === 0 && this.rekeys === 0 && !this.isRenewing;
     return areWishesDone && !this.isEndless && client.shownCount >= this.count && client.receiptCount >= this.receipts;
   }
 }

@@ -11,11 +11,11 @@ const USAGE = `usage: myim.mjs vectors DIR
        myim.mjs register|login --login HOST:PORT --name NAME --password-stdin --home DIR
        myim.mjs servers --login HOST:PORT --home DIR
        myim.mjs send --home DIR --to NAME [--seconds S] TEXT…
-       myim.mjs listen --home DIR [--count N] [--receipts N] [--seconds S] [--rekey] [--renew]`;
+       myim.mjs listen --home DIR [--count N] [--receipts N] [--seconds S] [--rekey]… [--renew]`;
 const OPTIONS = {
   login: { type: "string" }, name: { type: "string" }, "password-stdin": { type: "boolean" }, home: { type: "string" },
   to: { type: "string" }, seconds: { type: "string", default: "60" }, count: { type: "string" },
-  receipts: { type: "string" }, rekey: { type: "boolean" }, renew: { type: "boolean" },
+  receipts: { type: "string" }, rekey: { type: "boolean", multiple: true }, renew: { type: "boolean" },
 };
 
 class UsageError extends Error {}
@@ -75,10 +75,10 @@ async function send(client, options, texts) {
 async function listen(client, options) {
   const job = new ListenJob({
     count: number(options, "count"), receipts: number(options, "receipts"),
-    isRekeying: Boolean(options.rekey), isRenewing: Boolean(options.renew),
+    rekeys: (options.rekey ?? []).length, isRenewing: Boolean(options.renew),
   });
   const isDone = await client.stay(job, deadlineOf(options));
-  print({ ended: isDone ? "done" : "time" });
+  print({ ended: isDone ? "done" : "time", repeats: client.repeatCount });
   return isDone || job.isEndless;
 }
 
