@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from myim_client.courier import Courier
-from myim_client.errors import ClientClosed, LoginNeeded, NameUnknown, NotConnected, RequestRefused
+from myim_client.errors import ClientClosed, LoginNeeded, MyimError, NameUnknown, NotConnected, RequestRefused
 from myim_client.events import Durable, DurableEvent, Event, Handle
 from myim_client.inbox import Inbox
 from myim_client.itinerary import Itinerary
@@ -281,18 +281,31 @@ class Client:
         for user, known in list(self.courier.names.items()):
             if fold_name(known) == folded:
                 return user
-        question = self.courier.ask(Command.LOOKUP, encode_lookup(name))
+        return self._look_up(name).user
+
+    def name_of(self, user: int) -> str:
+        """The name of a user by id, from the file or by asking the center (waits up to 10 s); "" when it cannot be learned now."""
+        known = self.courier.names.get(user)
+        if known is not None:
+            return known
+        try:
+            return self._look_up(user).name
+        except MyimError:
+            return ""
+
+    def _look_up(self, who: str | int) -> FoundUser:
+        question = self.courier.ask(Command.LOOKUP, encode_lookup(who))
         self._journey.flush()
         try:
             found = FoundUser.decode(question.wait(LOOKUP_SECONDS))
         except RequestRefused as error:
             if error.code == ErrorCode.NOT_ALLOWED:
-                raise NameUnknown(f"there is no user {name!r}") from None
+                raise NameUnknown(f"there is no user {who!r}") from None
             raise
         with self.profile.lock:
             self.courier.names[found.user] = found.name
             self.profile.keep_name(found.user, found.name)
-        return found.user
+        return found
 
     def names(self) -> dict[int, str]:
         """The names known here, by user id."""

@@ -264,6 +264,9 @@ def inbox_command(place: Place, name: str, is_json: bool, wait: float) -> None:
 
 
 def _print(client: Client, events: list[Event], write: Callable[[Event], str | None]) -> None:
+    for event in events:
+        if isinstance(event, MessageArrived) and not event.name:
+            event.name = client.name_of(event.user)
     lines = [line for line in map(write, events) if line is not None]
     if lines:
         click.echo("\n".join(lines))

@@ -98,6 +98,8 @@ class Chat:
 
     def show(self, events: list[Event]) -> None:
         """Events came: print them, and keep in one transaction that they were."""
+        for stranger in {event.user for event in events if isinstance(event, MessageArrived)} - self._client.names().keys():
+            self._client.name_of(stranger)
         with self._client.transaction() as transaction:
             for event in events:
                 line = self._line(event, transaction.execute)

@@ -17,7 +17,7 @@ from myim_client.profile import Account, Profile
 from myim_client.terminal import Terminal
 from myim_wire.bodies import REACHED, encode_count, encode_error_content, encode_pairs, encode_trailer
 from myim_wire.connection import Connection, State
-from myim_wire.contents import Server, encode_servers
+from myim_wire.contents import Server, decode_lookup, encode_servers
 from myim_wire.errors import ErrorCode, ProtocolError
 from myim_wire.flights import encode_error_flight
 from myim_wire.messages import ERROR, QOS1, REPLY, Command, Message, encode_message
@@ -142,6 +142,8 @@ class Session:
             self.reply(message, encode_count(0))
         elif message.command == Command.SERVERS and self.center.servers is not None:
             self.reply(message, encode_servers(self.center.servers))
+        elif message.command == Command.LOOKUP and isinstance(decode_lookup(message.content), int):
+            self.refuse(message, ErrorCode.NOT_ALLOWED)
         elif message.command == Command.GOODBYE:
             with self._lock:
                 self._socket.sendall(self._connection.seal(encode_message(Command.GOODBYE, REPLY, 0, 0, 0)) + self._connection.close())

@@ -10,7 +10,7 @@ import pytest
 
 from myim_client import Client
 from myim_client.console_chat import Chat, completions
-from myim_wire.contents import FoundUser
+from myim_wire.contents import FoundUser, encode_lookup
 from myim_wire.errors import ErrorCode
 from myim_wire.messages import Command
 from tests.client.scripted_center import ME, YOU, ScriptedCenter, make_profile, wait_until
@@ -48,7 +48,8 @@ class Talk:
         typing.start()
         wait_until(lambda: self.center.sessions)
         session = self.center.sessions[-1]
-        wait_until(lambda: session.of(Command.LOOKUP))
+        asked = encode_lookup(line.split()[1])
+        wait_until(lambda: any(question.content == asked for question in session.of(Command.LOOKUP)))
         session.reply(session.of(Command.LOOKUP)[-1], FoundUser(user, name).encode())
         typing.join(10)
 

@@ -100,7 +100,7 @@ def test_two_consoles_talk_and_what_came_meanwhile_is_shown_first(town: Town) ->
         a.type("/to bob")
         a.until("bob>")
         a.type("hello bob")
-        b.until(": hello bob")
+        b.until("alice: hello bob")  # bob never asked for alice: her name is learned from her id
         a.until("✓✓ received: hello bob")
         b.type("/quit")
         assert b.process.wait(10) == 0
@@ -138,6 +138,7 @@ def test_scripts_send_and_read(town: Town) -> None:
     assert (sent.returncode, sent.stdout) == (0, "stored\n")
     read = bob.run("inbox", "bob", "--json")
     assert read.returncode == 0
+    assert '"name": "alice"' in read.stdout
     assert '"text": "five past nine"' in read.stdout
     assert bob.run("inbox", "bob", "--json").stdout == ""
     wait_until(lambda: '"type": "receipt"' in alice.run("inbox", "alice", "--json", "--wait", "0.3").stdout)
