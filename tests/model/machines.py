@@ -1,13 +1,15 @@
 """Drives the code that runs (chat/lanes.py, chat/inbox.py) from frozen states: (frozen state, event) -> (frozen state, frozen actions).
 
-What lives here: freezing and thawing of one center's lane and of its inboxes, and a memo of their answers. What must not: the world around them
-(world.py). Why a memo: both machines are pure, so each (state, event) needs to run only once however often the search meets it.
+What lives here: freezing and thawing of one center's lane and of its inboxes, and a memo of their answers. What must not: the world
+around them (world.py). Why a memo: both machines are pure, so each (state, event) needs to run only once however often the search meets
+it.
 
-Time is abstract: every remembered moment is 0, and an event happens at YOUNG (nothing has waited) or at OLD (everything has waited too long).
-Messages are numbered 1, 2, …; FOREIGN is a message of another sender that is only ever a row.
+Time is abstract: every remembered moment is 0, and an event happens at YOUNG (nothing has waited) or at OLD (everything has waited too
+long). Messages are numbered 1, 2, …; FOREIGN is a message of another sender that is only ever a row.
 
     lane     (state, attempt, center, queue, waiting, is_taking, refused_code, last, settled, is_poke_due)      or None
-    inbox    (terminal, is_reading, is_read_wanted, bound, handed, confirming);  bound = (owner, attempt, is_covered, held, unconfirmed) or None
+    inbox    (terminal, is_reading, is_read_wanted, bound, handed, confirming);  bound = (owner, attempt, is_covered, held, unconfirmed)
+    or None
     inboxes  tuple of inbox, the last active last
 """
 

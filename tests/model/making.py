@@ -1,6 +1,7 @@
 """Makes one step: runs what happens in a turn of its own, and gives its label with the state after it.
 
-What lives here: the twin step where a message's age makes a difference, the price of a fault, the machines and their memo. What must not: which steps there are.
+What lives here: the twin step where a message's age makes a difference, the price of a fault, the machines and their memo. What must not:
+which steps there are.
 """
 
 from __future__ import annotations

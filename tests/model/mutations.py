@@ -1,7 +1,8 @@
-"""For each rule of docs/delivery.md a twin of the machines, the store or the terminal that leaves exactly that rule out, and a world small enough to show why it is there.
+"""For each rule of docs/delivery.md a twin of the machines, the store or the terminal that leaves exactly that rule out, and a world
+small enough to show why it is there.
 
-What lives here: the twins, the worlds, and what the search must say about them. What must not: the rules themselves. A rule without a trace is either
-not needed or not tested; where one rule covers for another, both are left out together, and docs/delivery.md says so.
+What lives here: the twins, the worlds, and what the search must say about them. What must not: the rules themselves. A rule without a
+trace is either not needed or not tested; where one rule covers for another, both are left out together, and docs/delivery.md says so.
 """
 
 from __future__ import annotations
@@ -229,9 +230,6 @@ MUTATIONS = [
     Mutation("D-2 does not answer resends", Rules(lane=ForgetsSettled), _world(1, "sender breaks", directory="right"), _STUCK),
     Mutation("D-3 later messages go by themselves", Rules(lane=LaterOnesByThemselves), _world(2, "target breaks"), _EARLIER),
     Mutation("D-4 stores only what came back", Rules(lane=StoresOnlyWhatCameBack), _world(2, "target breaks"), _EARLIER),
-    Mutation(
-        "D-5 does not wait, D-11 takes anything", Rules(lane=DoesNotWait, inboxes=TakesAnything), _world(2, "target breaks"), _EARLIER
-    ),
     Mutation("D-6 takes what comes behind a refused one", Rules(lane=TakesBehindRefused), _world(2, "insert fails"), "refused for good"),
     Mutation("D-7 several transactions at once", Rules(lane=StoresSeveralAtOnce), _world(2), _EARLIER),
     Mutation("D-8 never pokes, D-18 no sweep", Rules(lane=NeverPokes, is_swept=False), _world(1, directory="right"), _UNSEEN),
@@ -258,6 +256,12 @@ MUTATIONS = [
         _world(1, "target breaks", is_target_noticed=False, patience=frozenset({"inbox"}), directory="right"),
         _STUCK,
     ),
+    Mutation(
+        "D-16 listed after the first read, D-18 no sweep",
+        Rules(is_listed_before_read=False, is_swept=False),
+        _world(1, directory="right"),
+        _UNSEEN,
+    ),
     Mutation("D-17 two transactions", Rules(is_deletion_one_transaction=False), _world(1, "crash"), "receipt"),
     Mutation("D-18 no sweep", Rules(is_swept=False), _world(1), _UNSEEN),
     Mutation("D-19 accepted by the clock", Rules(is_accepted_rising=False), _world(2), _EARLIER),
@@ -268,6 +272,10 @@ MUTATIONS = [
 ]
 
 COVERED = [
+    Mutation("D-5 does not wait, but D-11 takes nothing unopened", Rules(lane=DoesNotWait), _world(2, "cut"), ""),
+    Mutation("D-5 does not wait, but D-15 returned all", Rules(lane=DoesNotWait), _world(2, "target waits too long"), ""),
+    Mutation("D-16 listed after the first read, but D-18 sweeps", Rules(is_listed_before_read=False), _world(1, directory="right"), ""),
+    Mutation("D-18 no sweep, but D-8 pokes and D-16 lists in time", Rules(is_swept=False), _world(1, directory="right"), ""),
     Mutation(
         "D-5 does not wait, but D-11 takes nothing of an old attempt",
         Rules(lane=DoesNotWait),

@@ -2,8 +2,8 @@
 
 What lives here: the search, its result, the trace that is printed. What must not: anything about delivery.
 
-Coming to rest: of every state one step is the fair one (steps.py). Fair steps lead from states of the search to states of the search, so each state needs only its one
-arrow looked at: following the arrows must end where the promises of rest hold, and never go round.
+Coming to rest: of every state one step is the fair one (steps.py). Fair steps lead from states of the search to states of the search, so
+each state needs only its one arrow looked at: following the arrows must end where the promises of rest hold, and never go round.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 What lives here: which steps there are, and when. What must not: what a step does inside the centers (turn.py), the search (search.py).
 
-A label is (rank, text, *arguments). Ranks below FAULT are things that happen by themselves; the step of lowest rank is the fair one, and following the fair steps
-from any state must lead to rest (search.py). A fault costs one of the state's faults.
+A label is (rank, text, *arguments). Ranks below FAULT are things that happen by themselves; the step of lowest rank is the fair one, and
+following the fair steps from any state must lead to rest (search.py). A fault costs one of the state's faults.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tests.model.world import (
     INSERT,
     LANE,
     LINK,
+    LISTING,
     OPS,
     READ,
     ROWS,
@@ -143,7 +144,12 @@ class Steps:
     def _target_connects(self, turn: Turn, terminal: int, center: int) -> None:
         turn.orphan(center, terminal)
         turn.set_target(terminal, (turn.parts[T][terminal][0], center, (), ()))
+        if not self.rules.is_listed_before_read:
+            turn.begin((LISTING, -1, terminal, (), 0))
         turn.inbox(center, "connect", terminal)
+
+    def _listed(self, turn: Turn, one: Any) -> None:
+        turn.end(one)
 
     def _target_shows(self, turn: Turn, terminal: int) -> None:
         shown, place, incoming, receipts = turn.parts[T][terminal]
@@ -201,7 +207,8 @@ class Steps:
         turn.inbox(center, "remove", terminal)
 
     def _finds(self, state: State, center: int) -> Iterator[Step]:
-        right = next((place for _, place, _, _ in reversed(state[T]) if place >= 0), None)
+        listed = [target[1] for rank, target in enumerate(state[T]) if target[1] >= 0 and (LISTING, -1, rank, (), 0) not in state[OPS]]
+        right = listed[-1] if listed else None
         yield from self._make(state, (9, "{} looks T up: right, {}", called(center), called(right)), self._found, center, right)
         if self.settings.directory == "any" or (self.settings.directory == "fault" and state[FAULTS]):
             is_fault = self.settings.directory == "fault"
@@ -254,6 +261,8 @@ class Steps:
                     yield from self._make(state, (5, "{} gets rows {} for T{}", called(one[1]), one[4], one[2]), self._read, one)
             elif one[0] == CONFIRM:
                 yield from self._confirms(state, one)
+            else:
+                yield from self._make(state, (4, "the directory lists T{}", one[2]), self._listed, one)
 
     def _inserts(self, turn: Turn, one: Any, at_front: bool) -> None:
         parts = turn.parts

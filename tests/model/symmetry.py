@@ -3,7 +3,8 @@
 What lives here: the canonical twin of a state. What must not: anything that joins two states that could ever behave differently.
 
 - The three centers are interchangeable: they are put in the order of what each holds.
-- An answer to an attempt that its owner has given up can change nothing (Lane.received and Lane.returned compare attempts, which only rise).
+- An answer to an attempt that its owner has given up can change nothing (Lane.received and Lane.returned compare attempts, which only
+  rise).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Whatever happens in a small world, nothing acknowledged is lost, nothing is shown twice, order is kept, and every state can come to rest.
+"""Whatever happens in a small world, nothing acknowledged is lost, nothing is shown twice, order is kept, and every state can come to
+rest.
 
 What lives here: the search of the worlds that close within minutes. What must not: larger ones (python -m tests.model --full).
 """

@@ -1,4 +1,5 @@
-"""Each rule of docs/delivery.md is left out once, and the search must then print a way to a broken promise; where it finds none, another rule covers.
+"""Each rule of docs/delivery.md is left out once, and the search must then print a way to a broken promise; where it finds none, another
+rule covers.
 
 What lives here: the proof that the search can fail. What must not: the worlds (mutations.py).
 """

@@ -1,10 +1,11 @@
 """One step in the making: a thawed list of a state's parts, in which the machines' actions are carried out as the router does.
 
-What lives here: sending over links, replies, what a loss or a crash does, and the making of a new canonical state. What must not: which steps there are
-(steps.py), rules of delivery.
+What lives here: sending over links, replies, what a loss or a crash does, and the making of a new canonical state. What must not: which
+steps there are (steps.py), rules of delivery.
 
-A link that was cut holds the mark LOST in both directions. Until a center has come to its mark it believes in the old link, and what it sends is lost; what it
-sends afterwards goes by the new link, and the other comes to its own mark first. Calls from a center to itself are carried out at once, in their order.
+A link that was cut holds the mark LOST in both directions. Until a center has come to its mark it believes in the old link, and what it
+sends is lost; what it sends afterwards goes by the new link, and the other comes to its own mark first. Calls from a center to itself are
+carried out at once, in their order.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ class Turn:
         kind, attempt, names = message
         if kind in (OPEN, FOLLOW, END):
             self.inbox(to, kind, source, attempt, names)
-        elif kind == RECEIVED or kind == RETURNED:
+        elif kind in _TO_OWNER:
             self.lane(to, kind, attempt, names)
         elif kind == POKE:
             self.inbox(to, kind)

@@ -1,9 +1,10 @@
 """The worlds that are searched: CHECKED by the tests, FULL by hand (python -m tests.model --full).
 
-What lives here: which combinations of messages, faults and freedoms are worth their states. What must not: what any of these mean (world.py).
+What lives here: which combinations of messages, faults and freedoms are worth their states. What must not: what any of these mean
+(world.py).
 
-A world has one dimension less than everything at once, or it would not close: two messages meet single faults, one message meets pairs of faults.
-`most_states` is for worlds that are too large to close in an hour: breadth first, so every trace of that many steps is in it.
+A world has one dimension less than everything at once, or it would not close: two messages meet single faults, one message meets pairs of
+faults. `most_states` is for worlds that are too large to close in an hour: breadth first, so every trace of that many steps is in it.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ CHECKED: dict[str, World] = {
     "nothing fails": World(Settings(messages=2, faults=0, sweeps=True, batched=True)),
     "small pages": World(Settings(messages=2, faults=0, window=Window(rows=1, row_bytes=1000, page_rows=1))),
     "a stranger's row": World(Settings(messages=1, faults=0, foreign=True, sweeps=True)),
+    "two terminals": World(Settings(messages=2, faults=0, terminals=2, directory="right")),
     "one message, any fault": World(Settings(messages=1, faults=1)),
     **{f"two messages, {kind}": World(_single(kind)) for kind in _LIGHT},
     "two messages, late on links": World(_single("cut", late_on_links=True, directory="right")),
@@ -50,6 +52,10 @@ FULL: dict[str, World] = CHECKED | {
     **{
         f"two messages, {one} + {other}": World(_pair(one, other, messages=2), 400_000)
         for one, other in combinations_with_replacement(_LIGHT, 2)
+    },
+    **{
+        f"two terminals, {kind}": World(_single(kind, terminals=2, directory="right"), 500_000)
+        for kind in ("target breaks", "insert fails", "sender breaks")
     },
     "two messages, any fault": World(Settings(messages=2, faults=1, directory="right"), 1_500_000),
     "three messages, nothing fails": World(Settings(messages=3, faults=0), 1_000_000),
