@@ -45,7 +45,6 @@ SMALLEST_BODY, LARGEST_BODY = 8, 4096
 FRIENDS, IN_A_ROW = 4, 8
 OFFLINE_SHARE = 0.2
 OFFLINE_SECONDS = 3.0
-BLINK_SECONDS = 0.25
 LARGEST_PIECE, PIECE_SECONDS = 8, 0.01
 DAY_US = 24 * 3600 * 1_000_000
 
@@ -77,6 +76,7 @@ class Settings:
     seed: int
     incarnation: int
     sabotage: str
+    blink_seconds: float
 
 
 def message_of(seed: int, sender: int, number: int, users: int) -> tuple[int, bytes]:
@@ -267,7 +267,7 @@ def wander(users: list[User], calm: Path, random: Random) -> None:
 def blink(users: list[User], calm: Path, random: Random) -> None:
     """Again and again a user goes and is back at once, as over a bad network."""
     while not calm.exists():
-        gevent.sleep(BLINK_SECONDS)
+        gevent.sleep(users[0].settings.blink_seconds)
         random.choice(users).blink()
 
 

@@ -43,6 +43,7 @@ class Options:
     sabotage: str = ""
     seconds_per_kill: float = 3.0
     drain_seconds: float = 120.0
+    blink_seconds: float = 0.25  # between two short absences within one application
     is_verbose: bool = False
     keep: Path | None = None
 
@@ -79,6 +80,7 @@ class Application:
             "seed": self.options.seed,
             "incarnation": self.incarnation,
             "sabotage": self.options.sabotage,
+            "blink_seconds": self.options.blink_seconds,
         }
         path = self.directory / f"application-{self.share}.json"
         path.write_text(json.dumps(settings))

@@ -17,11 +17,22 @@ def test_nothing_settled_is_lost_doubled_or_reordered_while_everything_is_killed
     assert outcome.exit_code == 0, outcome.summary(options)
 
 
+def provoking(sabotage: str) -> Options:
+    """Few users that come and go all the time, so that many messages follow each other to sessions that change under them."""
+    drain_seconds = 20 if sabotage else 120  # what is lost never comes
+    return Options(8_000, 5, 12, users=40, sabotage=sabotage, seconds_per_kill=2.4, drain_seconds=drain_seconds, blink_seconds=0.04)
+
+
 @pytest.mark.parametrize(
     ("sabotage", "violation"), [("settle_before_commit", "lost"), ("no_dedupe", "duplicated"), ("no_lane", "reordered")]
 )
 def test_a_broken_mechanism_is_noticed(sabotage: str, violation: str) -> None:
-    # few users, so that many messages follow each other; what is lost never comes, so the drain need not wait long
-    options = Options(messages=8_000, kills=5, seed=12, users=40, sabotage=sabotage, seconds_per_kill=2.4, drain_seconds=10)
+    options = provoking(sabotage)
     outcome = run(options)
     assert getattr(outcome.verdict, violation) > 0, outcome.summary(options)
+
+
+def test_the_same_run_breaks_nothing_with_every_mechanism_in_place() -> None:
+    options = provoking("")
+    outcome = run(options)
+    assert outcome.verdict.violations == 0, outcome.summary(options)
