@@ -66,7 +66,7 @@ class Services(NamedTuple):
 class Talk:
     """One session's side of the conversation: its party, its ticket, its connection's rekey, its pace."""
 
-    __slots__ = ("party", "ticket", "rekey", "pace", "fetch_time")
+    __slots__ = ("party", "ticket", "rekey", "pace", "fetch_times")
 
     def __init__(self, party: Party, ticket: Any, rekey: Callable[[], bytes], pace: Pace) -> None:
         """rekey: seals the frame that answers a terminal's REKEY."""
@@ -74,7 +74,7 @@ class Talk:
         self.ticket = ticket
         self.rekey = rekey
         self.pace = pace
-        self.fetch_time = 0
+        self.fetch_times: list[int] = []
 
 
 class Commands:
@@ -167,10 +167,22 @@ class Commands:
             ids, times = range(message_id, message_id + size), range(accepted, accepted + size)
             letters = [_make(Letter, (m[4], m[5], i, t, now)) for m, i, t in zip(run, ids, times)]  # noqa: B905  # strict= costs a tenth
         if talk.pace.is_sending_too_fast(size, now) or talk.pace.is_too_much_unsettled(party.lanes, lane, run):
-            self._router.carry_out(lane.refuse([letter[0] for letter in letters], ErrorCode.SLOW_DOWN))
+            self._take_what_fits(talk, lane, run, now)
             return
         self._metrics.messages_accepted += size
         self._router.carry_out(lane.take(letters, head[1] & FIRST != 0, now))
+
+    def _take_what_fits(self, talk: Talk, lane: Lane, run: Sequence[Message], now: float) -> None:
+        """A run that is too much as a whole: take its head as far as the limits go, refuse the rest."""
+        for position, message in enumerate(run if len(run) > 1 else ()):
+            if talk.pace.is_sending_too_fast(1, now) or talk.pace.is_too_much_unsettled(talk.party.lanes, lane, [message]):
+                run = run[position:]
+                break
+            message_id, accepted = self._numbering.take(1)
+            self._metrics.messages_accepted += 1
+            letter = Letter(message.time, message.content, message_id, accepted, now)
+            self._router.carry_out(lane.take([letter], message.flags & FIRST != 0, now))
+        self._router.carry_out(lane.refuse([message.time for message in run], ErrorCode.SLOW_DOWN))
 
     def _new_lane(self, party: Party, target: int) -> Lane:
         if len(party.lanes) >= self._limits.lanes:
@@ -230,8 +242,6 @@ class Commands:
             raise RequestRefused(ErrorCode.BAD_COMMAND, "user is not the logged-in user", field="user")
         if message.time & 63 != session.slot:
             raise RequestRefused(ErrorCode.BAD_TIME, "the time holds another slot", field="time")
-        if message.flags & 3 != QOS1:
-            raise RequestRefused(ErrorCode.BAD_COMMAND, "a request that is answered has QoS 1", field="flags")
         if message.target:
             raise RequestRefused(ErrorCode.BAD_COMMAND, "a request to the server has no target", field="target")
         if is_empty and message.content:
@@ -241,7 +251,7 @@ class Commands:
 
     def _answer(self, talk: Talk, message: Message, content: bytes) -> None:
         talk.party.session.send(
-            encode_message(message.command, QOS1 | REPLY, message.user, message.target, message.time, content)
+            encode_message(message.command, REPLY, message.user, message.target, message.time, content)
         )
 
     def _odd_message(self, talk: Talk, message: Message, now: float) -> None:
@@ -297,7 +307,7 @@ class Commands:
 
     def _offline_fetch(self, talk: Talk, message: Message, now: float) -> None:
         self._check_request(talk, message, now)
-        talk.fetch_time = message.time
+        talk.fetch_times.append(message.time)
         party = talk.party
         self._router.carry_out(party.inbox.fetch())
         self._router.carry_out(party.drain.want())
@@ -305,10 +315,10 @@ class Commands:
     def _answer_fetch(self, party: Party, count: int) -> None:
         talk = self._talks.get(party)
         if talk is not None:
-            user = party.session.user
-            party.session.send(
-                encode_message(Command.OFFLINE_FETCH, QOS1 | REPLY, user, 0, talk.fetch_time, min(count, 0xFFFFFFFF).to_bytes(4, "big"))
-            )
+            fetch_times, talk.fetch_times = talk.fetch_times, []
+            for time in fetch_times:
+                content = min(count, 0xFFFFFFFF).to_bytes(4, "big")
+                party.session.send(encode_message(Command.OFFLINE_FETCH, REPLY, party.session.user, 0, time, content))
 
     def _servers(self, talk: Talk, message: Message, now: float) -> None:
         self._check_request(talk, message, now)

@@ -195,12 +195,18 @@ class Session:
     def goodbye(self, code: ErrorCode, text: str) -> None:
         """End the session with a reason: GOODBYE, an empty record [P-2.3], the end of the connection."""
         if not self.is_over and not self.is_closing:
-            self._say_last(encode_error(Command.GOODBYE, 0, self.user, 0, code, text))
+            self._say_last(encode_error(Command.GOODBYE, 0, 0, 0, code, text))
 
     def send_frame(self, make: Callable[[], bytes]) -> None:
         """Send all that waits, then the frame that `make` seals: for what has to end a record, as REKEY does [P-6.1]."""
-        if not self.is_over and not self.is_closing:
-            self._push(self._seal_parts() + make())
+        if self.is_over or self.is_closing:
+            return
+        try:
+            frames = self._seal_parts() + make()
+        except LocalProtocolError:  # as in `flush`
+            self.cut()
+            return
+        self._push(frames)
 
     def farewell(self) -> None:
         """Answer the terminal's own GOODBYE and end."""

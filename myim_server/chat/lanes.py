@@ -20,6 +20,7 @@ unsettled goes one way at a time, a change of way waits until all in flight is a
 from __future__ import annotations
 
 import enum
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -190,7 +191,7 @@ class Lane:
                 if owned.body != letter.body:
                     actions.append(Refuse(self, [letter.time], ErrorCode.ID_CONFLICT))
             elif letter.time in self.settled:
-                actions.append(Settle(self, [letter.time], self.settled[letter.time]))
+                actions.append(self._settle_again(letter))
             elif letter.time > self.last_time:
                 self.queue[letter.time] = letter
                 self.last_time = letter.time
@@ -207,6 +208,13 @@ class Lane:
         elif self.queue and self.state is LaneState.REST:
             actions += self._look(now)
         return actions
+
+    def _settle_again(self, letter: Letter) -> Action:
+        """The answer to a repeat of what is settled; other content under the name of what is stored is refused."""
+        outcome = self.settled[letter.time]
+        if outcome != RECEIVED and outcome != _stored_as(letter.body):
+            return Refuse(self, [letter.time], ErrorCode.ID_CONFLICT)
+        return Settle(self, [letter.time], outcome & 3)
 
     def refuse(self, times: list[int], code: ErrorCode) -> list[Action]:
         """Refuse letters before they are taken (a limit was reached); all behind them is refused until one flagged first."""
@@ -308,15 +316,15 @@ class Lane:
         for time, code in outcomes:
             if code is None:
                 done.append(time)
-                self.queue.pop(time, None)
+                self.settled[time] = _stored_as(self.queue.pop(time).body)
             elif code is ErrorCode.ID_CONFLICT:  # a name used twice says nothing against those behind it
                 self.queue.pop(time, None)
                 actions.append(Refuse(self, [time], code))
             else:
-                self._remember(done, STORED)  # first: refusing lowers the last name to the highest that is settled
                 actions += self._refuse_all(code)
                 break
-        self._remember(done, STORED)
+        if len(self.settled) > 2 * _SETTLED_REMEMBERED:
+            self._forget_old_settlings()
         if done:
             actions.insert(0, Settle(self, done, STORED))
             self.is_poke_due = True
@@ -368,13 +376,6 @@ class Lane:
         if not self.queue:  # what was refused may come again under its old, lower name
             self.last_time = max(self.settled, default=0)
 
-    def _remember(self, times: list[int], outcome: int) -> None:
-        settled = self.settled
-        for time in times:
-            settled[time] = outcome
-        if len(settled) > 2 * _SETTLED_REMEMBERED:
-            self._forget_old_settlings()
-
     def _forget_old_settlings(self) -> None:
         for time in list(self.settled)[:-_SETTLED_REMEMBERED]:
             del self.settled[time]
@@ -383,6 +384,11 @@ class Lane:
     def is_idle(self) -> bool:
         """Nothing unsettled and nothing asked."""
         return not self.queue and (self.state is LaneState.REST or self.state is LaneState.OPEN)
+
+
+def _stored_as(body: bytes) -> int:
+    """What is remembered of a stored message: the outcome, and a mark of its content above the low two bits."""
+    return zlib.crc32(body) << 2 | STORED
 
 
 _RETRYABLE = frozenset({ErrorCode.STORE_UNAVAILABLE, ErrorCode.SLOW_DOWN, ErrorCode.BUSY, ErrorCode.OUT_OF_ORDER})

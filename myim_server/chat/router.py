@@ -29,7 +29,7 @@ from myim_server.store.offline import StoredMessage
 from myim_wire.errors import ErrorCode
 from myim_wire.messages import QOS1, Command, encode_delivery, encode_error, encode_message, encode_pairs
 
-# A settling as one struct, the most frequent message of all [P-8.1]: length, command, flags QOS1 | REPLY, user, target, time, outcome.
+# A settling as one struct, the most frequent message of all [P-8.1]: length, command, flags REPLY, user, target, time, outcome.
 _settling = struct.Struct(">BBBQQQB").pack
 _SETTLING_BYTES = 28
 _RECEIPTS_TO_SENDER = 3
@@ -231,7 +231,7 @@ class Router:
         if party is None:
             return
         user, target, outcome = lane.user, lane.target, action.outcome
-        replies = [_settling(_SETTLING_BYTES, 2, 0x41, user, target, time, outcome) for time in action.times]
+        replies = [_settling(_SETTLING_BYTES, 2, 0x40, user, target, time, outcome) for time in action.times]
         party.session.send_many(replies, _SETTLING_BYTES * len(replies))
 
     def _refuse(self, action: owner_side.Refuse) -> None:

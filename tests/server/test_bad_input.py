@@ -254,7 +254,6 @@ REFUSED: dict[str, tuple[Said, ErrorCode | None, str | None]] = {
     "a receipt of another": (Said(TARGET, 0, 7, 0, b"\x01" + bytes(16)), ErrorCode.BAD_COMMAND, "user"),
     "a fetch with content": (Said(USER, 0, 0x0A, QOS1, b"1"), ErrorCode.BAD_COMMAND, None),
     "a fetch with a target": (Said(USER, TARGET, 0x0A, QOS1, b""), ErrorCode.BAD_COMMAND, "target"),
-    "a fetch of QoS 0": (Said(USER, 0, 0x0A, 0, b""), ErrorCode.BAD_COMMAND, "flags"),
     "servers with content": (Said(USER, 0, 0x11, QOS1, b"1"), ErrorCode.BAD_COMMAND, None),
     "token with content": (Said(USER, 0, 0x13, QOS1, b"1"), ErrorCode.BAD_COMMAND, None),
     "a look-up without content": (Said(USER, 0, 0x14, QOS1, b""), ErrorCode.BAD_COMMAND, None),

@@ -8,7 +8,19 @@ import pytest
 from myim_server.node import Node
 from myim_wire.contents import FoundUser, RenewedToken, decode_servers, encode_lookup
 from myim_wire.errors import ErrorCode
-from myim_wire.messages import ERROR, PING_ANSWER, PING_ASK, QOS1, REPLY, Command, decode_error, decode_pairs, encode_message, split_trailer
+from myim_wire.messages import (
+    ERROR,
+    FIRST,
+    PING_ANSWER,
+    PING_ASK,
+    QOS1,
+    REPLY,
+    Command,
+    decode_error,
+    decode_pairs,
+    encode_message,
+    split_trailer,
+)
 from tests.server.running import Person, RawTerminal, add_terminal, make_person, online, start_node, wait_until
 
 RECEIVED, STORED = b"\x01", b"\x02"
@@ -130,6 +142,45 @@ def test_a_name_used_twice_with_other_content_is_refused_while_stored(node: Node
     assert decode_error(again.settling_of(named).content).code == ErrorCode.ID_CONFLICT
 
 
+def test_a_name_used_twice_with_other_content_in_one_session_is_refused_after_it_was_stored(
+    node: Node, alice: Person, bob: Person
+) -> None:
+    a = online(node, alice)
+    named = a.write(bob.user, b"one")
+    a.settling_of(named)
+    a.write(bob.user, b"two", time=named)
+    assert decode_error(a.settling_of(named).content).code == ErrorCode.ID_CONFLICT
+    a.write(bob.user, b"one", time=named)
+    assert a.settling_of(named).content == STORED
+
+
+def test_every_fetch_is_answered(node: Node, alice: Person) -> None:
+    a = RawTerminal(node, alice)
+    names = [a.name(), a.name()]
+    a.say(*(encode_message(Command.OFFLINE_FETCH, QOS1, alice.user, 0, named) for named in names))
+    for named in names:
+        a.wait_for(lambda message, named=named: message.command == Command.OFFLINE_FETCH and message.time == named)  # type: ignore[misc]
+
+
+def test_of_more_messages_than_may_be_unsettled_the_first_are_taken_and_the_rest_refused(
+    node: Node, alice: Person, bob: Person
+) -> None:
+    a, b = online(node, alice), online(node, bob)
+    names = [a.name() for _ in range(300)]
+    a.say(
+        *(
+            encode_message(Command.USER_MESSAGE, QOS1 | (FIRST if named == names[0] else 0), alice.user, bob.user, named, b"x")
+            for named in names
+        )
+    )
+    assert [b.next_message().time for _ in range(256)] == names[:256]
+    for named in names[256:]:
+        assert decode_error(a.settling_of(named).content).code == ErrorCode.SLOW_DOWN
+    b.confirm(*((alice.user, named) for named in names[:256]))
+    for named in names[:256]:
+        assert a.settling_of(named).content == RECEIVED
+
+
 def test_a_message_not_flagged_first_is_refused_when_nothing_before_it_was_taken(node: Node, alice: Person, bob: Person) -> None:
     a = online(node, alice)
     named = a.write(bob.user, b"second", is_first=False)
@@ -185,6 +236,18 @@ def test_qos_0_to_an_absent_user_is_stored_and_deleted_before_it_is_handed(node:
     b.fetch()
     assert split_trailer(b.next_message().content)[0] == b"by the way"
     assert not offline.targets_with_rows([bob.user])
+
+
+def test_qos_0_to_a_terminal_that_is_here_but_has_not_fetched_is_kept_for_its_fetch(node: Node, alice: Person, bob: Person) -> None:
+    a, b = online(node, alice), RawTerminal(node, bob)
+    b.say(PING_ASK)
+    b.wait_for(lambda message: message.command == Command.PING)
+    a.say(encode_message(Command.USER_MESSAGE, 0, alice.user, bob.user, a.name(), b"by the way"))
+    assert node.store is not None
+    offline = node.store.offline
+    wait_until(lambda: offline.targets_with_rows([bob.user]))
+    b.fetch()
+    assert split_trailer(b.next_message().content)[0] == b"by the way"
 
 
 def test_ping_is_answered_and_answers_nothing(node: Node, alice: Person) -> None:
