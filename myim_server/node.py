@@ -64,11 +64,11 @@ class Node:
     """One process playing the roles of its config."""
 
     def __init__(
-        self, config: Config, open_store: Callable[[StoreSettings], Store] = open_store, directory: Directory | None = None
+        self, config: Config, opener: Callable[[StoreSettings], Store] | None = None, directory: Directory | None = None
     ) -> None:
-        """open_store, directory: other than the config's, for a test."""
+        """opener (of the store), directory: other than the config's, for a test."""
         self._config = config
-        self._open_store = open_store
+        self._open_store = opener or open_store
         self.metrics = Metrics()
         self.store: Store | None = None
         self.login: LoginCenter | None = None

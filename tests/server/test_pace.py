@@ -1,0 +1,93 @@
+"""How much a terminal may ask and send, counted with a clock in hand."""
+
+import pytest
+
+from myim_server.chat.lanes import Lane, Letter, Patience
+from myim_server.pace import Limits, Pace
+from myim_server.refusals import SessionRefused
+from myim_wire.errors import ErrorCode
+from myim_wire.messages import Message
+
+
+@pytest.fixture
+def pace() -> Pace:
+    return Pace(Limits(unsettled=10, unsettled_bytes=100_000, requests_per_second=10, messages_per_second=100))
+
+
+def asked(pace: Pace, count: int, now: float) -> int:
+    """How many of so many requests are allowed."""
+    return [pace.is_asking_too_much(now) for _ in range(count)].count(False)
+
+
+def sent(pace: Pace, count: int, now: float) -> int:
+    return [pace.is_sending_too_fast(1, now) for _ in range(count)].count(False)
+
+
+def test_two_seconds_worth_may_come_at_once_and_then_the_rate(pace: Pace) -> None:
+    assert asked(pace, 30, 1000.0) == 20
+    assert asked(pace, 30, 1001.0) == 10
+    assert asked(pace, 30, 1060.0) == 20
+    assert sent(pace, 250, 2000.0) == 200
+    assert sent(pace, 150, 2001.0) == 100
+
+
+def test_messages_between_requests_take_nothing_from_their_pace_nor_the_other_way_round(pace: Pace) -> None:
+    now = 1000.0
+    for _ in range(2000):
+        now += 0.1
+        assert not pace.is_sending_too_fast(9, now - 0.001)
+        assert not pace.is_asking_too_much(now)
+
+
+def test_what_was_refused_is_not_held_against_a_terminal(pace: Pace) -> None:
+    assert (asked(pace, 100, 1000.0), sent(pace, 300, 1000.0)) == (20, 200)
+    assert asked(pace, 1, 1000.2) == 1
+    assert sent(pace, 20, 1000.2) == 20
+
+
+def test_who_never_slows_down_is_closed(pace: Pace) -> None:
+    with pytest.raises(SessionRefused) as refused:
+        asked(pace, 1000, 1000.0)
+    assert refused.value.code == ErrorCode.SLOW_DOWN
+
+
+def test_twenty_unknown_commands_a_minute_are_borne(pace: Pace) -> None:
+    for minute in range(3):
+        for _ in range(20):
+            pace.count_unknown(1000.0 + 61 * minute)
+    with pytest.raises(SessionRefused) as refused:
+        pace.count_unknown(1000.0 + 61 * 2)
+    assert refused.value.code == ErrorCode.UNKNOWN_COMMAND
+
+
+def lane_with(count: int, size: int, first: int = 0) -> Lane:
+    lane = Lane(1, 0, 2, Patience())
+    lane.queue = {time: Letter(time, bytes(size), 1, 1, 0.0) for time in range(first, first + count)}
+    return lane
+
+
+def coming(*times: int, size: int = 1) -> list[Message]:
+    return [Message(2, 1, 1, 2, time, bytes(size)) for time in times]
+
+
+@pytest.mark.parametrize(("held", "fresh", "is_too_much"), [(9, 1, False), (10, 1, True), (5, 6, True), (0, 11, True)])
+def test_unsettled_messages_are_limited_in_number(pace: Pace, held: int, fresh: int, is_too_much: bool) -> None:
+    lane = lane_with(held, 1)
+    assert pace.is_too_much_unsettled({2: lane}, lane, coming(*range(100, 100 + fresh))) is is_too_much
+
+
+@pytest.mark.parametrize(("size", "is_too_much"), [(10_000, False), (10_001, True)])
+def test_unsettled_messages_are_limited_in_bytes_with_those_that_come(pace: Pace, size: int, is_too_much: bool) -> None:
+    lane = lane_with(4, 22_500)
+    assert pace.is_too_much_unsettled({2: lane}, lane, coming(100, size=size)) is is_too_much
+
+
+def test_all_lanes_of_a_terminal_count_together(pace: Pace) -> None:
+    lanes = {2: lane_with(5, 1), 3: lane_with(5, 1)}
+    assert pace.is_too_much_unsettled(lanes, lanes[2], coming(100))
+
+
+def test_what_is_owned_already_may_come_again(pace: Pace) -> None:
+    lane = lane_with(10, 10_000)
+    assert not pace.is_too_much_unsettled({2: lane}, lane, coming(*range(10), size=10_000))
+    assert pace.is_too_much_unsettled({2: lane}, lane, coming(*range(11), size=10_000))
