@@ -20,7 +20,7 @@ from struct import Struct
 
 from bench.line import Account, Address, Line, open_lines, read_accounts
 from bench.processes import cpu_seconds
-from myim_wire.messages import FIRST, PING_ANSWER, QOS1, REPLY, Command, Message, decode_messages, encode_message
+from myim_wire.messages import FIRST, PING_ANSWER, QOS1, QOS_MASK, REPLY, Command, Message, decode_messages, encode_message
 
 BODY_BYTES = 100
 SENT = Struct(">BBBQQQ").pack  # the head of one message of SENT_BYTES, length field included
@@ -64,15 +64,7 @@ class Sender:
 
     def take(self, plaintext: bytes) -> None:
         """Count one record's settlements, and send as many messages again."""
-        count, rest = divmod(len(plaintext), SETTLED.size)
-        if rest or plaintext[0] != SETTLED.size:
-            count = self._take_slowly(decode_messages(plaintext))
-        else:
-            for length, command, flags, settling in SETTLED.iter_unpack(plaintext):
-                if length != SETTLED.size or command != Command.USER_MESSAGE or flags != QOS1 | REPLY:
-                    raise ValueError("a sender was told something else than settlements")
-                if settling == 2:
-                    self.stored += 1
+        count = self._take_settlings(plaintext) or self._take_slowly(decode_messages(plaintext))
         if not count:
             return
         self.records += 1
@@ -81,17 +73,30 @@ class Sender:
         if self.is_open:
             self._send(count, 0 if self.sent else FIRST)
 
+    def _take_settlings(self, plaintext: bytes) -> int:
+        """How many settlements, if the record holds nothing else; 0 otherwise, and nothing was counted."""
+        count, rest = divmod(len(plaintext), SETTLED.size)
+        if rest:
+            return 0
+        stored = 0
+        for length, command, flags, settling in SETTLED.iter_unpack(plaintext):
+            if length != SETTLED.size or command != Command.USER_MESSAGE or flags & ~QOS_MASK != REPLY:
+                return 0
+            stored += settling == 2
+        self.stored += stored
+        return count
+
     def _take_slowly(self, messages: list[Message]) -> int:
         count = 0
         for message in messages:
             if message.command == Command.PING:
                 if message.flags & QOS1:
                     self.line.out.append(PING_ANSWER)
-            elif message.command == Command.USER_MESSAGE and message.flags == QOS1 | REPLY:
+            elif message.command == Command.USER_MESSAGE and message.flags & ~QOS_MASK == REPLY:
                 count += 1
                 self.stored += message.content == b"\x02"
             elif message.command == Command.RECEIPT:
-                self.line.out.append(encode_message(Command.RECEIPT, message.flags | REPLY, message.user, message.target, message.time))
+                self.line.out.append(encode_message(Command.RECEIPT, REPLY, message.user, message.target, message.time))
             elif message.command != Command.SERVERS:
                 raise ValueError(f"a sender was told {message}")
         return count

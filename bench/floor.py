@@ -120,10 +120,10 @@ class Floor(StreamServer):
                 for sender, named in PAIRS(plaintext[start + 27 : position]):
                     if sender != last:
                         last, out = sender, self.mark(peers[sender])
-                    out.append(SETTLED(28, USER_MESSAGE, 0x41, sender, user, named, 1))
+                    out.append(SETTLED(28, USER_MESSAGE, 0x40, sender, user, named, 1))
                 last = -1
             elif command == OFFLINE_FETCH:
-                self.mark(peer).append(COUNTED(31, OFFLINE_FETCH, 0x41, user, 0, time, 0))
+                self.mark(peer).append(COUNTED(31, OFFLINE_FETCH, 0x40, user, 0, time, 0))
 
     def mark(self, peer: Peer) -> list[bytes]:
         """The list to add to; its owner is flushed at the end of this turn of the hub."""
