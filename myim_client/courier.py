@@ -351,12 +351,13 @@ class Courier:
         if kind != REACHED:
             self.ignored += 1
             return
-        events, others = self._receipts.arrived(message.time, pairs)
-        self._arrived += events
-        for target, time in others:
+        for target, time in pairs:
             item = self.sending.get(time)
-            if item is not None and item.target == target:  # settled, but the answer was lost with its session
-                self._settle(self.sending.settled(time), RECEIVED)
+            if item is not None and item.target == target:
+                # Settled as stored, but the answer was lost with its session. Not as received: then nothing would wait for the
+                # application, the notice would be answered, and a crash before the commit would lose the receipt for good.
+                self._settle(self.sending.settled(time), STORED)
+        self._arrived += self._receipts.arrived(message.time, pairs)
 
     def _ask(self, command: Command, content: bytes, answer: Answer) -> None:
         time = self.profile.next_time(self._now_us(), self.account.slot)

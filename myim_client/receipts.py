@@ -26,10 +26,9 @@ class Receipts:
         """A new session: the center tells again what was not answered."""
         self._notices.clear()
 
-    def arrived(self, notice: int, pairs: Iterable[tuple[int, int]]) -> tuple[list[ReceiptArrived], list[tuple[int, int]]]:
-        """A notice came: (events to show, pairs (target, time) that are not awaited)."""
+    def arrived(self, notice: int, pairs: Iterable[tuple[int, int]]) -> list[ReceiptArrived]:
+        """A notice came: the events to show; pairs (target, time) that are not awaited are none of ours."""
         events: list[ReceiptArrived] = []
-        others: list[tuple[int, int]] = []
         waiting = self._notices.setdefault(notice, set())
         for target, time in pairs:
             event = self._in_hand.get(time)
@@ -37,12 +36,10 @@ class Receipts:
                 del self._awaiting[time]
                 event = self._in_hand[time] = ReceiptArrived(target, time)
                 events.append(event)
-            if event is None:
-                others.append((target, time))
-            else:
+            if event is not None:
                 event.notices.append(notice)
                 waiting.add(time)
-        return events, others
+        return events
 
     def shown(self, event: ReceiptArrived) -> None:
         """The application has it, flushed."""

@@ -16,7 +16,8 @@ need_server() {
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
-is_running() { [ -s "$1/mariadbd.pid" ] && kill -0 "$(cat "$1/mariadbd.pid")" 2>/dev/null && [ "$(cat "/proc/$(cat "$1/mariadbd.pid")/comm" 2>/dev/null)" = mariadbd ]; }
+# A killed server whose parent has not looked yet is a zombie, and runs no more.
+is_running() { [ -s "$1/mariadbd.pid" ] && [ "$(cut -d' ' -f3 "/proc/$(cat "$1/mariadbd.pid")/stat" 2>/dev/null)" != Z ] && kill -0 "$(cat "$1/mariadbd.pid")" 2>/dev/null && [ "$(cat "/proc/$(cat "$1/mariadbd.pid")/comm" 2>/dev/null)" = mariadbd ]; }
 
 # A unix socket's path may have 107 bytes; a deep temporary directory has more.
 socket_of() { if [ ${#1} -le 90 ]; then echo "$1/socket"; else echo "/tmp/myim-db-$(printf %s "$1" | sha256sum | cut -c1-16)"; fi; }

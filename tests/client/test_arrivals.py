@@ -12,6 +12,7 @@ from myim_client import (
     OutcomeKind,
     ReceiptArrived,
 )
+from myim_client.events import Event
 from myim_wire.messages import PING_ASK, QOS1, Command
 from tests.client.scene import Scene, confirmed, take
 from tests.client.scripted_center import ME, YOU, delivery, wait_until
@@ -203,13 +204,21 @@ def test_a_receipt_that_was_not_shown_comes_again_after_a_restart(scene: Scene) 
     assert take(client, ReceiptArrived).time == handle.time
 
 
-def test_a_receipt_for_a_message_whose_settling_was_lost_settles_it(scene: Scene) -> None:
+def test_a_receipt_for_a_message_whose_settling_was_lost_settles_it_and_is_answered_only_once_it_was_shown(scene: Scene) -> None:
     client = scene.connect()
     handle = client.send(YOU, b"x")
     session = scene.center.session()
     wait_until(lambda: session.bodies)
     session.tell_receipt((YOU, handle.time))
-    assert handle.wait(10).kind is OutcomeKind.RECEIVED
+    assert handle.wait(10).kind is OutcomeKind.STORED
+    events: list[Event] = []
+    while not (events and isinstance(events[-1], ReceiptArrived)):
+        events += client.take(10)
+    session.send(PING_ASK)
+    wait_until(lambda: session.of(Command.PING))
+    assert not session.of(Command.RECEIPT, is_reply=True)  # were the application killed now, the center would tell it again
+    with client.transaction() as transaction:
+        transaction.done(*events)
     wait_until(lambda: session.of(Command.RECEIPT, is_reply=True))
 
 
