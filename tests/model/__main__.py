@@ -15,8 +15,7 @@ from tests.model.worlds import CHECKED, FULL
 
 
 def _search(name: str) -> tuple[str, Found]:
-    settings, most_states = FULL[name]
-    return name, explore(settings, most_states)
+    return name, explore(*FULL[name])
 
 
 def main(arguments: list[str]) -> int:

@@ -16,6 +16,7 @@ from myim_server.chat.lanes import RECEIVED, STORED, Lane, LaneState, Letter, Se
 from myim_wire.errors import ErrorCode
 from tests.model.machines import SENDER_KEY
 from tests.model.world import Rules, Settings
+from tests.model.worlds import M1_RECEIVED
 
 
 class SettlesBeforeCommit(Lane):
@@ -72,8 +73,9 @@ def _settle_stored(lane: Lane, outcomes: Sequence[tuple[int, ErrorCode | None]])
     """Settle stored letters of a lane that is not in STORING, and leave it as it is."""
     if lane.state is LaneState.STORING:
         return []
-    done = [time for time, _ in outcomes if lane.queue.pop(time, None) is not None]
-    lane._remember(done, STORED)
+    done = [time for time, _ in outcomes if time in lane.queue]
+    for time in done:
+        lane.settled[time] = lanes._stored_as(lane.queue.pop(time).body)
     return [Settle(lane, done, STORED)] if done else []
 
 
@@ -218,10 +220,6 @@ def _world(messages: int, *kinds: str, **others: object) -> Settings:
 
 
 _NOBODY: frozenset[str] = frozenset()
-_M1_RECEIVED = (  # by way of a lane from A to the target at B, which stays open
-    *("S connects to A", "T0 connects to B", "the store is read", "B gets rows", "S sends m1", "A takes", "A looks T up: right"),
-    *("B hears of A: open", "the store is read", "B gets rows", "T0 shows", "receipts of T0", "A hears of B: received", "S reads"),
-)
 _EARLIER, _STUCK, _UNSEEN = "before an earlier one", "not told", "not every message was shown"
 
 MUTATIONS = [
@@ -238,7 +236,7 @@ MUTATIONS = [
         Rules(lane=StaysOpen),
         _world(3, "sender breaks", directory="fault", faults=3),
         _EARLIER,
-        _M1_RECEIVED,
+        M1_RECEIVED,
     ),
     Mutation("D-10 a lane follows the user", Rules(inboxes=FollowsTheUser), _world(2, "target breaks"), _EARLIER),
     Mutation("D-11 takes anything", Rules(inboxes=TakesAnything), _world(2, "target breaks"), _EARLIER),

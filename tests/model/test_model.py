@@ -14,7 +14,6 @@ from tests.model.worlds import CHECKED
 
 @pytest.mark.parametrize("name", CHECKED)
 def test_every_promise_holds_in_every_state_and_every_state_can_come_to_rest(name: str) -> None:
-    settings, most_states = CHECKED[name]
-    found = explore(settings, most_states)
+    found = explore(*CHECKED[name])
     assert found.violation is None, found.violation
     assert found.is_complete and found.resting

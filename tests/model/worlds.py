@@ -19,11 +19,18 @@ _LIGHT = ("confirm fails", "cut", "insert fails", "owner waits too long", "read 
 _HEAVY = ("crash", "sender breaks", "target breaks")
 
 
+M1_RECEIVED = (  # by way of a lane from A to the target at B, which stays open
+    *("S connects to A", "T0 connects to B", "the store is read", "B gets rows", "S sends m1", "A takes", "A looks T up: right"),
+    *("B hears of A: open", "the store is read", "B gets rows", "T0 shows", "receipts of T0", "A hears of B: received", "S reads"),
+)
+
+
 class World(NamedTuple):
-    """A world and how many of its states are searched, None for all."""
+    """A world, how many of its states are searched (None for all), and the way that was gone before the search begins."""
 
     settings: Settings
     most_states: int | None = None
+    played: tuple[str, ...] = ()
 
 
 def _single(kind: str, **others: object) -> Settings:
@@ -36,6 +43,7 @@ def _pair(one: str, other: str, **others: object) -> Settings:
 
 CHECKED: dict[str, World] = {
     "nothing fails": World(Settings(messages=2, faults=0, sweeps=True, batched=True)),
+    "three messages, nothing fails": World(Settings(messages=3, faults=0)),
     "small pages": World(Settings(messages=2, faults=0, window=Window(rows=1, row_bytes=1000, page_rows=1))),
     "a stranger's row": World(Settings(messages=1, faults=0, foreign=True, sweeps=True)),
     "two terminals": World(Settings(messages=2, faults=0, terminals=2, directory="right")),
@@ -58,8 +66,9 @@ FULL: dict[str, World] = CHECKED | {
         for kind in ("target breaks", "insert fails", "sender breaks")
     },
     "two messages, any fault": World(Settings(messages=2, faults=1, directory="right"), 1_500_000),
-    "three messages, nothing fails": World(Settings(messages=3, faults=0), 1_000_000),
-    "three messages, sender breaks twice": World(
-        Settings(messages=3, faults=3, kinds=frozenset({"sender breaks"}), directory="fault"), 1_000_000
+    **{f"three messages, {kind}": World(_single(kind, messages=3, directory="right"), 400_000) for kind in _LIGHT},
+    "three messages, m1 received, any two faults": World(Settings(messages=3, faults=2, directory="fault"), 1_000_000, M1_RECEIVED),
+    "three messages, m1 received, sender breaks": World(
+        Settings(messages=3, faults=3, kinds=frozenset({"sender breaks"}), directory="fault"), 1_500_000, M1_RECEIVED
     ),
 }
