@@ -4,14 +4,17 @@ import os
 
 from gevent import socket
 
+from myim_wire.contents import Operation
 from myim_wire.frames import FrameDecoder
+from myim_wire.login_flights import Granted, Refused
 from myim_wire.login_handshake import LoginClient
 
 
 class Terminal:
     """One terminal: a secret and a fingerprint that stay, a new connection for every login."""
 
-    def __init__(self, port: int, source: str = "127.0.0.1", secret: bytes | None = None) -> None:
+    def __init__(self, port: int | None, source: str = "127.0.0.1", secret: bytes | None = None) -> None:
+        assert port is not None, "the center does not listen"
         self.address = ("127.0.0.1", port)
         self.source = source
         self.secret = secret or os.urandom(32)
@@ -37,28 +40,29 @@ class Terminal:
         client.receive(wire.flight())
         return wire, client
 
-    def attempt(self, op: str, name: str, password: str, device: str = "desk"):
+    def attempt(self, op: Operation, name: str, password: str, device: str = "desk") -> Granted | Refused:
         """The decision on one login or registration: Granted or Refused; raises ReportedError for an error flight."""
         wire, client = self.certified()
         try:
             wire.send(client.credentials(op, name, password, device))
             (decision,) = client.receive(wire.flight())
             assert wire.rest() == b""
+            assert isinstance(decision, Granted | Refused)
             return decision
         finally:
             wire.close()
 
-    def log_in(self, name: str, password: str):
+    def log_in(self, name: str, password: str) -> Granted | Refused:
         return self.attempt("login", name, password)
 
-    def register(self, name: str, password: str):
+    def register(self, name: str, password: str) -> Granted | Refused:
         return self.attempt("register", name, password)
 
 
 class Wire:
     """A socket with frames."""
 
-    def __init__(self, connection) -> None:
+    def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self._frames = FrameDecoder()
         self._whole: list[bytes] = []

@@ -2,6 +2,9 @@
 
 import os
 import unicodedata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn, TypeVar, cast
 
 import gevent
 import pytest
@@ -9,10 +12,11 @@ import pytest
 from myim_server.chat.accounts import Accounts
 from myim_server.passwords import HashingCost, Passwords
 from myim_server.refusals import RequestRefused, StoreUnavailable
-from myim_server.store.engine import StoreSettings, open_store
+from myim_server.store.accounts import Account
+from myim_server.store.engine import Store, StoreSettings, open_store
 from myim_server.throttles import SECOND, TrustedNetworks, account_counter
 from myim_server.tickets import Tickets
-from myim_wire.contents import Server
+from myim_wire.contents import Grant, Operation, Server
 from myim_wire.errors import ErrorCode
 from myim_wire.login_flights import CredentialsReceived
 
@@ -23,18 +27,20 @@ PASSWORD = "correct horse battery"
 SERVERS = [Server(node=7, role="center", host="127.0.0.1", port=7401, priority=10, load=0, draining=False)]
 CHEAP = HashingCost(memory_kib=64, passes=1)
 
+Part = TypeVar("Part")
+
 
 class Recorded:
     """A part that notes the name of every method called on it, in a list it shares."""
 
-    def __init__(self, part, calls):
+    def __init__(self, part: object, calls: list[str]) -> None:
         self._part = part
         self._calls = calls
 
-    def __getattr__(self, name):
-        method = getattr(self._part, name)
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        method: Callable[..., object] = getattr(self._part, name)
 
-        def called(*args, **kwargs):
+        def called(*args: object, **kwargs: object) -> object:
             self._calls.append(name)
             return method(*args, **kwargs)
 
@@ -44,56 +50,68 @@ class Recorded:
 class House:
     """Accounts over a store of their own, a clock that the test moves, and terminals by name."""
 
-    def __init__(self, store, passwords, **options):
+    def __init__(self, store: Store, passwords: Passwords, trusted: TrustedNetworks | None = None) -> None:
         self.store = store
         self.passwords = passwords
         self.now = START
-        self.calls = []
+        self.calls: list[str] = []
         self.tickets = Tickets(store.tickets, bytes(32), lambda: self.now)
         self.tickets.rotate()
-        self.options = {"trusted": TrustedNetworks([]), "is_registration_open": True, **options}
+        self.trusted = trusted or TrustedNetworks([])
         self.accounts = self.open()
 
-    def open(self, **options):
-        parts = [Recorded(part, self.calls) for part in (self.store.accounts, self.store.terminals, self.store.throttles, self.passwords)]
-        return Accounts(*parts, self.tickets, servers=lambda: SERVERS, **{**self.options, **options})
+    def open(self, is_registration_open: bool = True) -> Accounts:
+        return Accounts(
+            self._recorded(self.store.accounts), self._recorded(self.store.terminals), self._recorded(self.store.throttles),
+            self._recorded(self.passwords), self.tickets,
+            servers=lambda: SERVERS, trusted=self.trusted, is_registration_open=is_registration_open,
+        )  # fmt: skip
 
-    def register(self, name="alice", password=PASSWORD, terminal="desk", address=HERE):
+    def _recorded(self, part: Part) -> Part:
+        return cast(Part, Recorded(part, self.calls))
+
+    def register(self, name: str = "alice", password: str = PASSWORD, terminal: str = "desk", address: str = HERE) -> Grant:
         return self.accounts.register(asked("register", name, password, terminal), address, self.now)
 
-    def log_in(self, name="alice", password=PASSWORD, terminal="desk", address=HERE):
+    def log_in(self, name: str = "alice", password: str = PASSWORD, terminal: str = "desk", address: str = HERE) -> Grant:
         return self.accounts.log_in(asked("login", name, password, terminal), address, self.now)
 
-    def refusal(self, *args, **kwargs):
+    def refusal(self, name: str = "alice", password: str = PASSWORD, terminal: str = "desk", address: str = HERE) -> RequestRefused:
         with pytest.raises(RequestRefused) as refused:
-            self.log_in(*args, **kwargs)
+            self.log_in(name, password, terminal, address)
         return refused.value
 
-    def fail(self, times, **kwargs):
+    def account(self, name: str) -> Account:
+        found = self.store.accounts.find(name)
+        assert found is not None
+        return found
+
+    def fail(self, times: int, terminal: str = "desk") -> None:
         """So many wrong passwords, each after the delay of the one before and from an address of its own."""
         for i in range(times):
             self.now += 901 * SECOND
-            assert self.refusal(password="wrong password", address=f"10.{i // 250}.{i % 250}.1", **kwargs).code is ErrorCode.LOGIN_FAILED
+            refused = self.refusal(password="wrong password", terminal=terminal, address=f"10.{i // 250}.{i % 250}.1")
+            assert refused.code is ErrorCode.LOGIN_FAILED
 
 
-def asked(op, name, password, terminal):
+def asked(op: Operation, name: str, password: str, terminal: str) -> CredentialsReceived:
     key = terminal.encode().ljust(32, b".")
     return CredentialsReceived(op, name, password, terminal, key, key[::-1])
 
 
 @pytest.fixture
-def passwords():
+def passwords() -> Iterator[Passwords]:
     made = Passwords(threads=2, queue=200, cost=CHEAP)
     yield made
     made.close()
 
 
 @pytest.fixture
-def house(store, passwords):
+def house(store: Store, passwords: Passwords) -> House:
     return House(store, passwords)
 
 
-def test_a_registration_grants_what_a_login_grants_without_warnings(house):
+def test_a_registration_grants_what_a_login_grants_without_warnings(house: House) -> None:
     grant = house.register("Alice")
     assert (grant.name, grant.slot, grant.terminal_generation) == ("Alice", 0, 1)
     assert (grant.issued, grant.expires) == (START, START + DAY)
@@ -106,7 +124,7 @@ def test_a_registration_grants_what_a_login_grants_without_warnings(house):
     assert ticket.session_key == grant.session_key
 
 
-def test_each_login_of_a_terminal_keeps_its_slot_raises_its_generation_and_tells_of_the_one_before(house):
+def test_each_login_of_a_terminal_keeps_its_slot_raises_its_generation_and_tells_of_the_one_before(house: House) -> None:
     first = house.register()
     house.now += SECOND
     second = house.log_in(address="192.0.2.200")
@@ -117,21 +135,21 @@ def test_each_login_of_a_terminal_keeps_its_slot_raises_its_generation_and_tells
     assert (second.new_terminal, second.new_network) == (False, False)
 
 
-def test_a_new_terminal_gets_a_slot_of_its_own_and_a_warning(house):
+def test_a_new_terminal_gets_a_slot_of_its_own_and_a_warning(house: House) -> None:
     house.register()
     grant = house.log_in(terminal="phone")
     assert (grant.slot, grant.terminal_generation) == (1, 1)
     assert (grant.new_terminal, grant.new_network) == (True, False)
 
 
-def test_a_known_terminal_in_a_new_network_is_a_warning_once(house):
+def test_a_known_terminal_in_a_new_network_is_a_warning_once(house: House) -> None:
     house.register()
     assert house.log_in(address="198.51.100.1").new_network
     assert not house.log_in(address="198.51.100.99").new_network
 
 
 @pytest.mark.parametrize("name", ["Alice", "ALICE", "ａｌｉｃｅ"])
-def test_a_name_is_taken_and_found_in_every_way_of_writing_it(house, name):
+def test_a_name_is_taken_and_found_in_every_way_of_writing_it(house: House, name: str) -> None:
     user = house.register("alice").user
     with pytest.raises(RequestRefused) as refused:
         house.register(name, terminal="other")
@@ -139,7 +157,7 @@ def test_a_name_is_taken_and_found_in_every_way_of_writing_it(house, name):
     assert house.log_in(name).user == user
 
 
-def test_a_password_is_the_same_composed_and_decomposed(house):
+def test_a_password_is_the_same_composed_and_decomposed(house: House) -> None:
     house.register("bob", unicodedata.normalize("NFD", "crème brûlée 9"))
     house.log_in("bob", unicodedata.normalize("NFC", "crème brûlée 9"))
 
@@ -160,14 +178,14 @@ REFUSED_REGISTRATIONS = [
 
 
 @pytest.mark.parametrize(("name", "password", "code"), REFUSED_REGISTRATIONS)
-def test_a_bad_name_or_password_makes_no_account(house, name, password, code):
+def test_a_bad_name_or_password_makes_no_account(house: House, name: str, password: str, code: ErrorCode) -> None:
     with pytest.raises(RequestRefused) as refused:
         house.register(name, password)
     assert refused.value.code is code
     assert "create" not in house.calls
 
 
-def test_closed_registration_is_told_before_anything_else(house):
+def test_closed_registration_is_told_before_anything_else(house: House) -> None:
     accounts = house.open(is_registration_open=False)
     with pytest.raises(RequestRefused) as refused:
         accounts.register(asked("register", "", "", "desk"), HERE, house.now)
@@ -176,17 +194,17 @@ def test_closed_registration_is_told_before_anything_else(house):
 
 
 @pytest.mark.parametrize("text", ["' OR '1'='1", '"; --', "%s%n{0}", "*)(uid=*", "\\", "x\ny", "😀" * 8, "名" * 8])
-def test_strings_that_mean_something_elsewhere_are_plain_text(house, text):
+def test_strings_that_mean_something_elsewhere_are_plain_text(house: House, text: str) -> None:
     house.register("bob", f"{text} and more of it", terminal=text)
     house.log_in("bob", f"{text} and more of it", terminal=text)
     assert house.refusal(text, PASSWORD).code is ErrorCode.LOGIN_FAILED
     assert house.refusal("bob", "and more of it").code is ErrorCode.LOGIN_FAILED
 
 
-def test_unknown_wrong_locked_and_impossible_take_the_same_steps_and_are_told_the_same(house):
+def test_unknown_wrong_locked_and_impossible_take_the_same_steps_and_are_told_the_same(house: House) -> None:
     house.register("alice")
     house.register("mallory")
-    house.store.accounts.lock(house.store.accounts.find("mallory").user_id)
+    house.store.accounts.lock(house.account("mallory").user_id)
     seen = []
     tries = [("nobody", PASSWORD), ("alice", "wrong password"), ("mallory", PASSWORD), ("not a name", PASSWORD), ("", PASSWORD)]
     for name, password in tries:
@@ -197,7 +215,7 @@ def test_unknown_wrong_locked_and_impossible_take_the_same_steps_and_are_told_th
     assert len(set(seen)) == 1
 
 
-def test_the_fifth_failure_delays_the_account_for_all_who_guess_known_name_or_not(house):
+def test_the_fifth_failure_delays_the_account_for_all_who_guess_known_name_or_not(house: House) -> None:
     house.register("alice")
     for name in ("alice", "nobody"):
         for i in range(5):
@@ -210,7 +228,7 @@ def test_the_fifth_failure_delays_the_account_for_all_who_guess_known_name_or_no
     assert house.refusal("nobody", terminal="stranger").retry_ms == 2_000
 
 
-def test_a_success_begins_the_count_anew(house):
+def test_a_success_begins_the_count_anew(house: House) -> None:
     house.register()
     for _ in range(3):
         for _ in range(4):
@@ -219,7 +237,9 @@ def test_a_success_begins_the_count_anew(house):
 
 
 @pytest.mark.parametrize(("failures", "is_let_in"), [(99, True), (100, False), (101, False)])
-def test_the_hundredth_failure_in_a_row_stops_new_terminals_until_the_counter_is_cleared(house, failures, is_let_in):
+def test_the_hundredth_failure_in_a_row_stops_new_terminals_until_the_counter_is_cleared(
+    house: House, failures: int, is_let_in: bool
+) -> None:
     house.register()
     house.fail(failures, terminal="stranger")
     house.now += 365 * DAY
@@ -230,14 +250,14 @@ def test_the_hundredth_failure_in_a_row_stops_new_terminals_until_the_counter_is
     assert house.log_in(terminal="stranger").user
 
 
-def test_nobody_can_lock_the_owner_out_of_a_terminal_that_logged_in_before(house):
+def test_nobody_can_lock_the_owner_out_of_a_terminal_that_logged_in_before(house: House) -> None:
     house.register()
     house.fail(120, terminal="stranger")
     assert house.log_in(terminal="desk").slot == 0
     assert house.refusal(terminal="stranger").code is ErrorCode.LOGIN_FAILED
 
 
-def test_a_known_terminal_has_its_own_delays(house):
+def test_a_known_terminal_has_its_own_delays(house: House) -> None:
     house.register()
     for _ in range(5):
         assert house.refusal(password="wrong password").code is ErrorCode.LOGIN_FAILED
@@ -245,7 +265,7 @@ def test_a_known_terminal_has_its_own_delays(house):
     assert house.log_in(terminal="phone").new_terminal
 
 
-def test_thirty_failures_from_an_address_in_ten_minutes_stop_all_its_logins_and_registrations(house):
+def test_thirty_failures_from_an_address_in_ten_minutes_stop_all_its_logins_and_registrations(house: House) -> None:
     house.register()
     for i in range(30):
         assert house.refusal(f"nobody{i}").code is ErrorCode.LOGIN_FAILED
@@ -263,7 +283,7 @@ def test_thirty_failures_from_an_address_in_ten_minutes_stop_all_its_logins_and_
     assert house.refusal().code is ErrorCode.THROTTLED
 
 
-def test_addresses_in_trusted_networks_are_not_throttled_but_accounts_still_are(store, passwords):
+def test_addresses_in_trusted_networks_are_not_throttled_but_accounts_still_are(store: Store, passwords: Passwords) -> None:
     house = House(store, passwords, trusted=TrustedNetworks(["192.0.2.0/24"]))
     house.register()
     for i in range(40):
@@ -273,7 +293,7 @@ def test_addresses_in_trusted_networks_are_not_throttled_but_accounts_still_are(
     assert house.refusal().code is ErrorCode.THROTTLED
 
 
-def test_asking_which_names_are_taken_is_counted_for_the_address(house):
+def test_asking_which_names_are_taken_is_counted_for_the_address(house: House) -> None:
     house.register()
     for _ in range(30):
         with pytest.raises(RequestRefused) as refused:
@@ -282,25 +302,25 @@ def test_asking_which_names_are_taken_is_counted_for_the_address(house):
     assert house.refusal().code is ErrorCode.THROTTLED
 
 
-def test_parallel_guesses_are_counted_one_by_one(house):
+def test_parallel_guesses_are_counted_one_by_one(house: House) -> None:
     house.register()
     house.calls.clear()
     guesses = [gevent.spawn(house.refusal, "alice", f"wrong password {i}", "stranger", f"10.0.{i}.1") for i in range(50)]
     gevent.joinall(guesses, timeout=60, raise_error=True)
-    codes = [guess.value.code for guess in guesses]
+    codes = [guess.get().code for guess in guesses]
     assert (codes.count(ErrorCode.LOGIN_FAILED), codes.count(ErrorCode.THROTTLED)) == (5, 45)
     assert house.calls.count("verify") == 5
 
 
-def test_parallel_right_logins_of_one_account_all_succeed_each_with_its_own_generation(house):
+def test_parallel_right_logins_of_one_account_all_succeed_each_with_its_own_generation(house: House) -> None:
     house.register()
     logins = [gevent.spawn(house.log_in) for _ in range(50)]
     gevent.joinall(logins, timeout=60, raise_error=True)
-    assert sorted(login.value.terminal_generation for login in logins) == list(range(2, 52))
+    assert sorted(login.get().terminal_generation for login in logins) == list(range(2, 52))
 
 
-def test_two_who_register_one_name_at_once_make_one_account(house):
-    def register(terminal):
+def test_two_who_register_one_name_at_once_make_one_account(house: House) -> None:
+    def register(terminal: str) -> int | ErrorCode:
         try:
             return house.register("alice", terminal=terminal).user
         except RequestRefused as refused:
@@ -308,10 +328,10 @@ def test_two_who_register_one_name_at_once_make_one_account(house):
 
     tries = [gevent.spawn(register, f"terminal {i}") for i in range(8)]
     gevent.joinall(tries, timeout=60, raise_error=True)
-    assert [t.value for t in tries].count(ErrorCode.NAME_TAKEN) == 7
+    assert [t.get() for t in tries].count(ErrorCode.NAME_TAKEN) == 7
 
 
-def test_the_sixty_fifth_terminal_finds_no_slot(house):
+def test_the_sixty_fifth_terminal_finds_no_slot(house: House) -> None:
     house.register()
     for i in range(63):
         house.log_in(terminal=f"terminal {i}")
@@ -319,42 +339,46 @@ def test_the_sixty_fifth_terminal_finds_no_slot(house):
     assert house.log_in().slot == 0
 
 
-def test_a_hash_is_made_again_at_the_next_login_after_the_cost_rose(house, store):
+def test_a_hash_is_made_again_at_the_next_login_after_the_cost_rose(house: House) -> None:
     house.register()
-    before = store.accounts.find("alice").password_hash
+    before = house.account("alice").password_hash
     dearer = Passwords(threads=1, queue=10, cost=HashingCost(memory_kib=128, passes=1))
     try:
         house.passwords = dearer
         house.accounts = house.open()
         house.log_in()
-        after = store.accounts.find("alice").password_hash
+        after = house.account("alice").password_hash
         assert "m=64," in before
         assert "m=128," in after
         house.log_in()
-        assert store.accounts.find("alice").password_hash == after
+        assert house.account("alice").password_hash == after
     finally:
         dearer.close()
 
 
-def test_while_the_store_is_away_nobody_is_let_in_and_all_are_told_to_come_again(house):
+def test_while_the_store_is_away_nobody_is_let_in_and_all_are_told_to_come_again(house: House) -> None:
     class Away:
-        def __getattr__(self, name):
-            def away(*args):
+        def __getattr__(self, name: str) -> Callable[..., NoReturn]:
+            def away(*args: object) -> NoReturn:
                 raise StoreUnavailable("away")
 
             return away
 
+    def unless(is_away: bool, table: Part) -> Part:
+        return cast(Part, Away()) if is_away else table
+
     for part in range(3):
-        parts = [house.store.accounts, house.store.terminals, house.store.throttles, house.passwords]
-        parts[part] = Away()
-        accounts = Accounts(*parts, house.tickets, servers=lambda: SERVERS, **house.options)
+        accounts = Accounts(
+            unless(part == 0, house.store.accounts), unless(part == 1, house.store.terminals), unless(part == 2, house.store.throttles),
+            house.passwords, house.tickets, servers=lambda: SERVERS, trusted=house.trusted, is_registration_open=True,
+        )  # fmt: skip
         for act in (accounts.log_in, accounts.register):
             with pytest.raises(RequestRefused) as refused:
                 act(asked("register", f"bob{part}", PASSWORD, "desk"), HERE, house.now)
             assert refused.value.code is ErrorCode.STORE_UNAVAILABLE
 
 
-def test_no_password_and_no_key_is_in_the_store_in_the_clear(tmp_path, passwords):
+def test_no_password_and_no_key_is_in_the_store_in_the_clear(tmp_path: Path, passwords: Passwords) -> None:
     house = House(open_store(StoreSettings(f"sqlite:///{tmp_path}/myim.db")), passwords)
     secret = os.urandom(8).hex() + " horse battery"
     grant = house.register("alice", secret)

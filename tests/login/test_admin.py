@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +18,7 @@ from myim_server.refusals import RequestRefused, SessionRefused
 from myim_server.store.engine import StoreSettings, open_store
 from myim_server.throttles import TrustedNetworks, account_counter, terminal_counter
 from myim_server.tickets import Generations, Tickets
+from myim_wire.contents import Grant
 from myim_wire.errors import ErrorCode
 from myim_wire.key_schedule import KeyPair, derive_terminal_private
 from myim_wire.login_flights import CredentialsReceived
@@ -26,7 +30,7 @@ PASSWORD = "correct horse battery"
 class Installation:
     """A data directory with a config, the parts a node would open on it, and the commands."""
 
-    def __init__(self, directory):
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.config = directory / "myim.yaml"
         self.config.write_text(f"node:\n  data_dir: {directory}/data\n")
@@ -41,19 +45,19 @@ class Installation:
             servers=list, trusted=TrustedNetworks([]), is_registration_open=True,
         )  # fmt: skip
 
-    def run(self, *arguments, code=0):
+    def run(self, *arguments: str, code: int = 0) -> str:
         command = [*arguments, "--config", str(self.config)]
         result = CliRunner().invoke(admin, command)
         assert result.exit_code == code, result.output
         return result.output
 
-    def register(self, name="alice", key=b"k" * 32):
+    def register(self, name: str = "alice", key: bytes = b"k" * 32) -> Grant:
         return self.accounts.register(CredentialsReceived("register", name, PASSWORD, "desk", key, key), "192.0.2.1", wall_clock())
 
-    def log_in(self, name="alice", key=b"k" * 32):
+    def log_in(self, name: str = "alice", key: bytes = b"k" * 32) -> Grant:
         return self.accounts.log_in(CredentialsReceived("login", name, PASSWORD, "desk", key, key), "192.0.2.1", wall_clock())
 
-    def admits(self, token):
+    def admits(self, token: bytes) -> ErrorCode | bool:
         """Whether a center that starts now takes the token; else the code."""
         generations = Generations(self.store.terminals, lambda *raised: None)
         generations.poll(0.0)
@@ -64,7 +68,7 @@ class Installation:
             return refused.code
         return True
 
-    def mint(self, count, prefix="pair"):
+    def mint(self, count: int, prefix: str = "pair") -> list[dict[str, Any]]:
         out = self.directory / "minted.jsonl"
         self.run("mint", "--count", str(count), "--prefix", prefix, "--out", str(out))
         assert stat.S_IMODE(out.stat().st_mode) == 0o600
@@ -72,21 +76,23 @@ class Installation:
 
 
 @pytest.fixture
-def house(tmp_path):
+def house(tmp_path: Path) -> Iterator[Installation]:
     made = Installation(tmp_path)
     yield made
     made.passwords.close()
     made.store.close()
 
 
-def test_a_minted_ticket_equals_an_issued_one_field_by_field(house):
+def test_a_minted_ticket_equals_an_issued_one_field_by_field(house: Installation) -> None:
     issued = house.register()
     (row,) = house.mint(1)
     minted = house.tickets.open(bytes.fromhex(row["token"]))
     told = house.tickets.open(issued.token)
     private = derive_terminal_private(bytes.fromhex(row["fingerprint"]), bytes.fromhex(row["terminal_secret"]))
-    own = {
-        "user": house.store.accounts.find("pair0").user_id,
+    account = house.store.accounts.find("pair0")
+    assert account is not None
+    own: dict[str, Any] = {
+        "user": account.user_id,
         "terminal_public": KeyPair(private).public,
         "session_key": bytes.fromhex(row["session_key"]),
         "authenticated": minted.issued,
@@ -101,7 +107,7 @@ def test_a_minted_ticket_equals_an_issued_one_field_by_field(house):
     assert house.admits(bytes.fromhex(row["token"])) is True
 
 
-def test_minting_again_uses_the_users_that_are_there_and_makes_the_others(house):
+def test_minting_again_uses_the_users_that_are_there_and_makes_the_others(house: Installation) -> None:
     first = house.mint(3)
     second = house.mint(5)
     assert [row["user"] for row in first] == [row["user"] for row in second[:3]]
@@ -109,14 +115,14 @@ def test_minting_again_uses_the_users_that_are_there_and_makes_the_others(house)
     assert all(house.admits(bytes.fromhex(row["token"])) is True for row in first + second)
 
 
-def test_nobody_logs_in_by_password_to_a_minted_account(house):
+def test_nobody_logs_in_by_password_to_a_minted_account(house: Installation) -> None:
     house.mint(1)
     with pytest.raises(RequestRefused) as refused:
         house.log_in("pair0")
     assert refused.value.code is ErrorCode.LOGIN_FAILED
 
 
-def test_revoking_a_user_ends_all_its_tokens_and_the_password_still_works(house):
+def test_revoking_a_user_ends_all_its_tokens_and_the_password_still_works(house: Installation) -> None:
     first, other = house.register().token, house.log_in(key=b"o" * 32).token
     assert "revoked" in house.run("revoke", "Alice")
     house.run("revoke", "alice")
@@ -124,7 +130,7 @@ def test_revoking_a_user_ends_all_its_tokens_and_the_password_still_works(house)
     assert house.admits(house.log_in().token) is True
 
 
-def test_revoking_a_slot_ends_the_tokens_of_that_terminal_only(house):
+def test_revoking_a_slot_ends_the_tokens_of_that_terminal_only(house: Installation) -> None:
     first, other = house.register().token, house.log_in(key=b"o" * 32).token
     house.run("revoke", "alice", "--slot", "1")
     assert house.admits(first) is True
@@ -132,7 +138,7 @@ def test_revoking_a_slot_ends_the_tokens_of_that_terminal_only(house):
     assert "slot 9" in house.run("revoke", "alice", "--slot", "9", code=1)
 
 
-def test_a_locked_user_is_out_and_stays_out_until_unlocked(house):
+def test_a_locked_user_is_out_and_stays_out_until_unlocked(house: Installation) -> None:
     granted = house.register()
     house.run("lock", f"id:{granted.user}")
     house.run("lock", "alice")
@@ -144,7 +150,7 @@ def test_a_locked_user_is_out_and_stays_out_until_unlocked(house):
     assert house.admits(house.log_in().token) is True
 
 
-def test_unlocking_forgets_the_failures_of_the_account_and_of_its_terminals(house):
+def test_unlocking_forgets_the_failures_of_the_account_and_of_its_terminals(house: Installation) -> None:
     user = house.register().user
     counters = [account_counter("alice"), terminal_counter(user, 0), terminal_counter(user, 63)]
     for counter in counters:
@@ -156,14 +162,14 @@ def test_unlocking_forgets_the_failures_of_the_account_and_of_its_terminals(hous
     assert house.log_in().user == user
 
 
-def test_rotating_makes_a_new_key_and_keeps_the_tokens(house):
+def test_rotating_makes_a_new_key_and_keeps_the_tokens(house: Installation) -> None:
     token = house.register().token
     assert "2 are accepted" in house.run("rotate-keys")
     house.tickets.refresh()
     assert house.admits(token) is True
 
 
-def test_rotating_compromised_keys_ends_every_token_and_forces_passwords(house):
+def test_rotating_compromised_keys_ends_every_token_and_forces_passwords(house: Installation) -> None:
     token = house.register().token
     house.run("rotate-keys", "--compromised")
     assert house.tickets.refresh()
@@ -171,7 +177,7 @@ def test_rotating_compromised_keys_ends_every_token_and_forces_passwords(house):
     assert house.admits(house.log_in().token) is True
 
 
-def test_showing_a_user_tells_no_secret(house):
+def test_showing_a_user_tells_no_secret(house: Installation) -> None:
     user = house.register("Alice").user
     shown = json.loads(house.run("users", "show", "ALICE"))
     assert shown == {
@@ -180,17 +186,17 @@ def test_showing_a_user_tells_no_secret(house):
     }  # fmt: skip
 
 
-def test_check_and_migrate_say_that_all_is_well(house):
+def test_check_and_migrate_say_that_all_is_well(house: Installation) -> None:
     assert "store ok, 1 ticket keys" in house.run("check")
     assert "version" in house.run("migrate")
 
 
-def test_check_notices_another_cluster_secret(house):
+def test_check_notices_another_cluster_secret(house: Installation) -> None:
     (house.directory / "data" / "cluster.secret").write_text("ab" * 32)
     assert "cluster secret" in house.run("check", code=1)
 
 
-def test_a_secret_that_others_may_read_is_refused(house):
+def test_a_secret_that_others_may_read_is_refused(house: Installation) -> None:
     (house.directory / "data" / "cluster.secret").chmod(0o644)
     assert "0644" in house.run("check", code=1)
 
@@ -218,12 +224,12 @@ BAD = [
 
 
 @pytest.mark.parametrize(("arguments", "code"), BAD, ids=range(len(BAD)))
-def test_what_cannot_be_done_ends_with_1_and_what_cannot_be_asked_with_2(house, arguments, code):
+def test_what_cannot_be_done_ends_with_1_and_what_cannot_be_asked_with_2(house: Installation, arguments: list[str], code: int) -> None:
     output = house.run(*arguments, code=code)
     assert "Traceback" not in output
     assert len(output) < 2_000
 
 
-def test_a_wrong_config_ends_with_2_and_names_the_line(house):
+def test_a_wrong_config_ends_with_2_and_names_the_line(house: Installation) -> None:
     house.config.write_text("node:\n  data_dri: x\n")
     assert "myim.yaml:2" in house.run("check", code=2)

@@ -1,93 +1,27 @@
-"""The login center's door: what it answers to good and bad input, how much of it at once, and that it always closes."""
+"""The login center's door: what it answers to good and bad input."""
 
 import os
 import random
 import struct
 import time
+from collections.abc import Callable
 
-import gevent
 import pytest
-from gevent.event import Event
 
-from myim_server.keys import LoginKeys
-from myim_server.login import LoginCenter, LoginLimits
+from myim_server.login import LoginCenter
 from myim_server.metrics import Metrics
 from myim_server.refusals import RequestRefused, StoreUnavailable
-from myim_wire.contents import Grant, Server
 from myim_wire.errors import ErrorCode
 from myim_wire.flights import encode_flight
 from myim_wire.frames import encode_frame
 from myim_wire.login_flights import CREDENTIALS, SERVERS_ASK, TERMINAL, Granted, Refused, ServersListed
+from myim_wire.login_handshake import LoginClient
+from tests.login.door import GRANT, SERVERS, Decisions, connections, error_flight, hello
 from tests.login.terminal import Terminal, Wire
 from tests.store.mariadb import wait_until
 
-KEYS = LoginKeys(bytes(range(32)), bytes(range(32, 64)))
-SERVERS = [Server(node=7, role="center", host="127.0.0.1", port=7401, priority=10, load=0, draining=False)]
-GRANT = Grant(
-    user=77, name="Alice", slot=3, terminal_generation=1, session_key=bytes(32), token=b"t" * 138, issued=1, expires=2,
-    servers=tuple(SERVERS), last_login=None, new_terminal=False, new_network=False,
-)  # fmt: skip
 
-
-class Decisions:
-    """Accounts of which the test says what they answer."""
-
-    def __init__(self):
-        self.asked = []
-        self.answer = GRANT
-        self.may_answer = Event()
-        self.may_answer.set()
-
-    def log_in(self, asked, address, now):
-        self.asked.append((asked, address, now))
-        self.may_answer.wait(20)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-    register = log_in
-
-
-@pytest.fixture
-def decisions():
-    return Decisions()
-
-
-@pytest.fixture
-def metrics():
-    return Metrics()
-
-
-@pytest.fixture
-def open_center(decisions, metrics):
-    opened = []
-
-    def open_center(**limits):
-        center = LoginCenter(("127.0.0.1", 0), KEYS, decisions, lambda: SERVERS, lambda: 1_000, metrics, LoginLimits(**limits))
-        center.build()
-        center.start()
-        opened.append(center)
-        return center
-
-    yield open_center
-    for center in opened:
-        center.stop(0)
-
-
-@pytest.fixture
-def center(open_center):
-    return open_center()
-
-
-def error_flight(code):
-    return encode_frame(b"\x01\xff" + struct.pack(">H", code))
-
-
-def hello(version=1, kind=1, suite=1, nonce=None, ephemeral=None, extra=b""):
-    return bytes((version, kind, suite)) + (nonce or os.urandom(32)) + (ephemeral or os.urandom(32)) + extra
-
-
-def test_a_login_is_granted_what_the_accounts_grant(center, decisions, metrics):
+def test_a_login_is_granted_what_the_accounts_grant(center: LoginCenter, decisions: Decisions, metrics: Metrics) -> None:
     terminal = Terminal(center.server_port)
     assert terminal.log_in("alice", "correct horse") == Granted(GRANT)
     ((asked, address, now),) = decisions.asked
@@ -97,13 +31,13 @@ def test_a_login_is_granted_what_the_accounts_grant(center, decisions, metrics):
     assert metrics.logins == 1
 
 
-def test_a_registration_reaches_the_accounts_as_one(center, decisions, metrics):
+def test_a_registration_reaches_the_accounts_as_one(center: LoginCenter, decisions: Decisions, metrics: Metrics) -> None:
     assert isinstance(Terminal(center.server_port).register("alice", "correct horse"), Granted)
     assert decisions.asked[0][0].op == "register"
     assert (metrics.logins, metrics.registrations) == (1, 1)
 
 
-def test_the_server_list_is_told_before_login(center, decisions):
+def test_the_server_list_is_told_before_login(center: LoginCenter, decisions: Decisions) -> None:
     wire, client = Terminal(center.server_port).greeted()
     wire.send(client.ask_servers())
     assert client.receive(wire.flight()) == [ServersListed(tuple(SERVERS))]
@@ -122,7 +56,9 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("raised", "code", "retry_ms"), REFUSALS)
-def test_a_refusal_travels_sealed_with_its_code_and_wait(center, decisions, metrics, raised, code, retry_ms):
+def test_a_refusal_travels_sealed_with_its_code_and_wait(
+    center: LoginCenter, decisions: Decisions, metrics: Metrics, raised: RequestRefused, code: ErrorCode, retry_ms: int
+) -> None:
     decisions.answer = raised
     assert Terminal(center.server_port).log_in("alice", "correct horse") == Refused(code, retry_ms)
     assert metrics.handshakes_failed == {code.name: 1}
@@ -156,7 +92,9 @@ FIRST_BYTES = [
 
 
 @pytest.mark.parametrize(("what", "data", "code"), FIRST_BYTES, ids=[what for what, _, _ in FIRST_BYTES])
-def test_a_bad_first_flight_is_answered_by_one_error_flight_and_a_close_within_a_second(center, metrics, decisions, what, data, code):
+def test_a_bad_first_flight_is_answered_by_one_error_flight_and_a_close_within_a_second(
+    center: LoginCenter, metrics: Metrics, decisions: Decisions, what: str, data: bytes, code: ErrorCode
+) -> None:
     wire = Terminal(center.server_port).connect()
     wire.send(data)
     began = time.monotonic()
@@ -166,7 +104,7 @@ def test_a_bad_first_flight_is_answered_by_one_error_flight_and_a_close_within_a
     assert decisions.asked == []
 
 
-def test_a_terminal_that_sent_more_than_was_read_still_learns_why_it_was_closed(center):
+def test_a_terminal_that_sent_more_than_was_read_still_learns_why_it_was_closed(center: LoginCenter) -> None:
     for _ in range(10):
         wire = Terminal(center.server_port).connect()
         wire.send(bytes(4) + os.urandom(40_000))
@@ -174,23 +112,23 @@ def test_a_terminal_that_sent_more_than_was_read_still_learns_why_it_was_closed(
         assert b"".join(received) == error_flight(ErrorCode.BAD_FRAME)
 
 
-def _second_hello(wire, client):
+def _second_hello(wire: Wire, client: LoginClient) -> None:
     wire.send(encode_frame(hello()))
 
 
-def _garbage_record(wire, client):
+def _garbage_record(wire: Wire, client: LoginClient) -> None:
     wire.send(encode_frame(os.urandom(100)))
 
 
-def _short_record(wire, client):
+def _short_record(wire: Wire, client: LoginClient) -> None:
     wire.send(encode_frame(b"x" * 15))
 
 
-def _too_long_a_frame(wire, client):
+def _too_long_a_frame(wire: Wire, client: LoginClient) -> None:
     wire.send(struct.pack(">I", 4097))
 
 
-def _ping(wire, client):
+def _ping(wire: Wire, client: LoginClient) -> None:
     wire.send(encode_frame(b"\x03\x01\x01"))
 
 
@@ -205,7 +143,9 @@ def _ping(wire, client):
         (_too_long_a_frame, ErrorCode.BAD_FRAME),
     ],
 )
-def test_anything_but_the_due_flight_ends_the_handshake(center, decisions, is_certified, act, code):
+def test_anything_but_the_due_flight_ends_the_handshake(
+    center: LoginCenter, decisions: Decisions, is_certified: bool, act: Callable[[Wire, LoginClient], None], code: ErrorCode
+) -> None:
     terminal = Terminal(center.server_port)
     wire, client = terminal.certified() if is_certified else terminal.greeted()
     act(wire, client)
@@ -222,7 +162,9 @@ SEALED_WRONG = [
 
 
 @pytest.mark.parametrize(("is_certified", "kind"), SEALED_WRONG)
-def test_a_flight_that_is_sealed_well_but_not_due_ends_the_handshake(center, decisions, is_certified, kind):
+def test_a_flight_that_is_sealed_well_but_not_due_ends_the_handshake(
+    center: LoginCenter, decisions: Decisions, is_certified: bool, kind: int
+) -> None:
     terminal = Terminal(center.server_port)
     wire, client = terminal.certified() if is_certified else terminal.greeted()
     wire.send(client._seal(encode_flight(kind, bytes(96))))
@@ -230,7 +172,7 @@ def test_a_flight_that_is_sealed_well_but_not_due_ends_the_handshake(center, dec
     assert decisions.asked == []
 
 
-def test_a_recorded_flight_of_credentials_is_worth_nothing_in_another_handshake(center, decisions):
+def test_a_recorded_flight_of_credentials_is_worth_nothing_in_another_handshake(center: LoginCenter, decisions: Decisions) -> None:
     terminal = Terminal(center.server_port)
     _, recorded = terminal.certified()
     wire, _ = terminal.certified()
@@ -239,7 +181,7 @@ def test_a_recorded_flight_of_credentials_is_worth_nothing_in_another_handshake(
     assert decisions.asked == []
 
 
-def test_the_same_nonce_on_two_connections_harms_nothing(center):
+def test_the_same_nonce_on_two_connections_harms_nothing(center: LoginCenter) -> None:
     terminal = Terminal(center.server_port)
     for _ in range(2):
         wire = terminal.connect()
@@ -247,7 +189,7 @@ def test_the_same_nonce_on_two_connections_harms_nothing(center):
         assert len(wire.flight()) == 163
 
 
-def test_a_login_cut_at_every_byte_gives_the_same_grant(center):
+def test_a_login_cut_at_every_byte_gives_the_same_grant(center: LoginCenter) -> None:
     terminal = Terminal(center.server_port)
     wire, client = terminal.connect(), terminal.client()
     for step in (client.hello, client.present_terminal, lambda: client.credentials("login", "alice", "correct horse")):
@@ -257,7 +199,7 @@ def test_a_login_cut_at_every_byte_gives_the_same_grant(center):
     assert events == [Granted(GRANT)]
 
 
-def test_flights_after_the_credentials_are_ignored(center):
+def test_flights_after_the_credentials_are_ignored(center: LoginCenter) -> None:
     terminal = Terminal(center.server_port)
     wire, client = terminal.certified()
     wire.send(client.credentials("login", "alice", "correct horse") + encode_frame(os.urandom(50)) + os.urandom(7))
@@ -265,7 +207,7 @@ def test_flights_after_the_credentials_are_ignored(center):
     assert wire.rest() == b""
 
 
-def test_a_terminal_that_half_closes_after_its_credentials_gets_its_grant(center):
+def test_a_terminal_that_half_closes_after_its_credentials_gets_its_grant(center: LoginCenter) -> None:
     terminal = Terminal(center.server_port)
     wire, client = terminal.certified()
     wire.send(client.credentials("login", "alice", "correct horse"))
@@ -273,76 +215,7 @@ def test_a_terminal_that_half_closes_after_its_credentials_gets_its_grant(center
     assert client.receive(wire.flight()) == [Granted(GRANT)]
 
 
-@pytest.mark.parametrize("data", [b"", b"\0", b"\0\0\0\x43", encode_frame(hello())[:30]])
-def test_whoever_does_not_finish_in_time_is_told_timeout(open_center, data):
-    center = open_center(handshake_seconds=0.2)
-    wire = Terminal(center.server_port).connect()
-    wire.send(data)
-    assert wire.rest() == error_flight(ErrorCode.TIMEOUT)
-    wait_until(lambda: center.handshakes == 0)
-
-
-def test_a_drip_of_bytes_does_not_stretch_the_deadline(open_center):
-    center = open_center(handshake_seconds=0.5)
-    wire = Terminal(center.server_port).connect()
-    began = time.monotonic()
-
-    def drip():
-        for byte in encode_frame(hello()):
-            wire.send(bytes((byte,)))
-            gevent.spawn_later(0.1, int).join()
-
-    dripping = gevent.spawn(drip)
-    assert wire.rest() == error_flight(ErrorCode.TIMEOUT)
-    assert time.monotonic() - began < 3
-    dripping.kill()
-
-
-@pytest.mark.parametrize("data", [b"", b"\0\0", encode_frame(hello())[:50], encode_frame(hello())])
-def test_a_terminal_that_leaves_is_forgotten_at_once(center, data):
-    wire = Terminal(center.server_port).connect()
-    wire.send(data)
-    wire.close()
-    wait_until(lambda: center.handshakes == 0 and len(center.pool) == 0, deadline=4)
-
-
-def test_terminals_that_leave_after_their_credentials_leave_nothing_behind(center, decisions):
-    terminal = Terminal(center.server_port)
-    for _ in range(60):
-        wire, client = terminal.certified()
-        wire.send(client.credentials("login", "alice", "correct horse"))
-        wire.close()
-    wait_until(lambda: len(center.pool) == 0, deadline=5)
-    assert center.handshakes == 0
-
-
-def test_beyond_the_places_of_one_address_or_of_all_the_door_says_busy_and_the_others_go_on(open_center):
-    center = open_center(handshakes=5, handshakes_per_address=3)
-    here, there = Terminal(center.server_port), Terminal(center.server_port, source="127.0.0.2")
-    held = [here.connect() for _ in range(3)]
-    wait_until(lambda: center.handshakes == 3)
-    assert here.connect().rest() == error_flight(ErrorCode.BUSY)
-    held += [there.connect() for _ in range(2)]
-    wait_until(lambda: center.handshakes == 5)
-    assert there.connect().rest() == error_flight(ErrorCode.BUSY)
-    for wire in held:
-        wire.close()
-    wait_until(lambda: center.handshakes == 0)
-    assert isinstance(here.log_in("alice", "correct horse"), Granted)
-
-
-def test_two_hundred_silent_connections_cost_their_places_and_nothing_more(open_center):
-    center = open_center(handshakes_per_address=200, handshake_seconds=3)
-    terminal = Terminal(center.server_port)
-    held = [terminal.connect() for _ in range(200)]
-    wait_until(lambda: center.handshakes == 200)
-    assert Terminal(center.server_port, source="127.0.0.2").connect().rest() == error_flight(ErrorCode.BUSY)
-    for wire in held:
-        assert wire.rest() == error_flight(ErrorCode.TIMEOUT)
-    wait_until(lambda: len(center.pool) == 0)
-
-
-def test_random_bytes_only_ever_end_in_an_error_flight_and_a_close(center):
+def test_random_bytes_only_ever_end_in_an_error_flight_and_a_close(center: LoginCenter) -> None:
     chance = random.Random(20261123)
     codes = {error_flight(code) for code in (ErrorCode.BAD_FRAME, ErrorCode.BAD_HANDSHAKE, ErrorCode.UNSUPPORTED_VERSION)}
     for _ in range(200):
@@ -354,10 +227,10 @@ def test_random_bytes_only_ever_end_in_an_error_flight_and_a_close(center):
         wire.connection.shutdown(1)
         assert wire.rest() in codes
         wire.close()
-    wait_until(lambda: len(center.pool) == 0)
+    wait_until(lambda: connections(center) == 0)
 
 
-def test_a_fault_inside_is_told_as_internal_and_the_next_login_works(center, decisions, metrics):
+def test_a_fault_inside_is_told_as_internal_and_the_next_login_works(center: LoginCenter, decisions: Decisions, metrics: Metrics) -> None:
     decisions.answer = ZeroDivisionError("a bug")
     wire, client = Terminal(center.server_port).certified()
     wire.send(client.credentials("login", "alice", "correct horse"))
@@ -365,28 +238,3 @@ def test_a_fault_inside_is_told_as_internal_and_the_next_login_works(center, dec
     assert metrics.handshakes_failed == {"INTERNAL": 1}
     decisions.answer = GRANT
     assert isinstance(Terminal(center.server_port).log_in("alice", "correct horse"), Granted)
-
-
-def test_stopping_tells_those_inside_and_takes_nobody_new(open_center, decisions):
-    center = open_center()
-    port = center.server_port
-    decisions.may_answer.clear()
-    wire, client = Terminal(port).certified()
-    wire.send(client.credentials("login", "alice", "correct horse"))
-    wait_until(lambda: decisions.asked)
-    center.stop(0.1)
-    assert wire.rest() == error_flight(ErrorCode.SHUTDOWN)
-    with pytest.raises(OSError):
-        Terminal(port).connect()
-    center.stop(0)
-
-
-def test_a_terminal_that_never_reads_or_sends_urgent_data_disturbs_nobody(center):
-    deaf = [Terminal(center.server_port).connect() for _ in range(5)]
-    for wire in deaf:
-        wire.send(encode_frame(hello()))
-        wire.connection.send(b"!", 1)  # MSG_OOB
-    assert isinstance(Terminal(center.server_port).log_in("alice", "correct horse"), Granted)
-    assert all(isinstance(wire, Wire) for wire in deaf)
-    for wire in deaf:
-        wire.close()

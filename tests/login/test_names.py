@@ -35,25 +35,25 @@ NOT_NAMES = [
 
 
 @pytest.mark.parametrize(("typed", "folded"), SAME)
-def test_a_name_is_compared_after_nfkc_and_case_folding(typed, folded):
+def test_a_name_is_compared_after_nfkc_and_case_folding(typed: str, folded: str) -> None:
     name = parse_name(typed)
     assert name is not None
     assert name.folded == folded
 
 
 @pytest.mark.parametrize("typed", NOT_NAMES)
-def test_what_is_not_letters_and_digits_of_one_script_is_no_name(typed):
+def test_what_is_not_letters_and_digits_of_one_script_is_no_name(typed: str) -> None:
     assert parse_name(typed) is None
 
 
-def test_the_shown_name_keeps_its_case():
+def test_the_shown_name_keeps_its_case() -> None:
     name = parse_name("McDonald")
     assert name is not None
     assert name.shown == "McDonald"
 
 
 @given(st.text(max_size=40))
-def test_a_folded_name_folds_to_itself(typed):
+def test_a_folded_name_folds_to_itself(typed: str) -> None:
     name = parse_name(typed)
     if name is not None:
         assert parse_name(name.folded) == (name.folded, name.folded)
