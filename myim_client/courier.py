@@ -387,8 +387,7 @@ class Courier:
         if error is not None:
             self._note(PasswordNeeded(f"the token was not renewed: {error}"))
             return
-        token = RenewedToken.decode(content)
-        self.account = self.account.renewed(token, self._now_us())
+        self.account = self.account.renewed(RenewedToken.decode(content), self._now_us())
         self.profile.keep_token(self.account)
 
     def _note(self, event: Event) -> None:
