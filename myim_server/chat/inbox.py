@@ -247,6 +247,11 @@ class Inbox:
         for sender_key in [key for key, lane in self.lanes.items() if lane.owner == owner]:
             del self.lanes[sender_key]
 
+    @property
+    def is_owing(self) -> bool:
+        """Whether an owner waits for an answer from here, so that a time-out may be near."""
+        return any(lane.held is not None or lane.unconfirmed for lane in self.lanes.values())
+
     def tick(self, now: float) -> list[Action]:
         """Return lanes in which a message waited too long; retry what the store failed at."""
         actions: list[Action] = []
@@ -444,11 +449,9 @@ class Inboxes:
         for key in [key for key in self.bound if key[0] == owner]:
             self.bound.pop(key).lost(owner)
 
-    def tick(self, now: float) -> list[Action]:
-        """Time-outs of all inboxes; forgets bindings whose lane ended."""
-        actions = [action for inbox in self for action in inbox.tick(now)]
-        for key, inbox in list(self.bound.items()):
-            lane = inbox.lanes.get(key[1])
-            if lane is None or lane.owner != key[0]:
-                del self.bound[key]
-        return actions
+    def forget_ended(self, key: tuple[int, int, int]) -> None:
+        """Drop a binding whose lane ended by itself: it waited too long, or the store could not be read."""
+        inbox = self.bound.get(key)
+        lane = None if inbox is None else inbox.lanes.get(key[1])
+        if lane is None or lane.owner != key[0]:
+            self.bound.pop(key, None)

@@ -28,7 +28,7 @@ from myim_wire.errors import ErrorCode
 
 RECEIVED = 1
 STORED = 2
-_SETTLED_REMEMBERED = 128  # twice the window a terminal may have unsettled [P-8.5], so every honest resend is answered at once
+_SETTLED_REMEMBERED = 256  # as many as a terminal may have unsettled [P-8.5], so every resend is answered at once
 
 
 class LaneState(enum.IntEnum):
@@ -111,9 +111,10 @@ class Poke(NamedTuple):
 
 
 class CutOff(NamedTuple):
-    """A center did not answer in time: end the link to it, whatever it still holds is void."""
+    """A center did not answer this attempt in time: end the link to it, whatever it still holds is void."""
 
     lane: Lane
+    attempt: int
     center: int
 
 
@@ -266,7 +267,7 @@ class Lane:
             if pop(time, None) is not None:
                 done.append(time)
                 settled[time] = RECEIVED
-        if len(settled) > 2 * _SETTLED_REMEMBERED:
+        if len(settled) > _SETTLED_REMEMBERED + 64:
             self._forget_old_settlings()
         actions: list[Action] = [_new(Settle, (self, done, RECEIVED))] if done else []
         if state is not _OPEN:
@@ -301,7 +302,7 @@ class Lane:
         if self.state is LaneState.OPEN or self.state is LaneState.ENDING:
             for letter in self.queue.values():
                 if now - max(letter.arrived, self.since) >= self.patience.attempt_seconds:
-                    return [CutOff(self, self.center), *self._restart(now)]
+                    return [CutOff(self, self.attempt, self.center), *self._restart(now)]
                 break
         return []
 
@@ -323,7 +324,7 @@ class Lane:
             else:
                 actions += self._refuse_all(code)
                 break
-        if len(self.settled) > 2 * _SETTLED_REMEMBERED:
+        if len(self.settled) > _SETTLED_REMEMBERED + 64:
             self._forget_old_settlings()
         if done:
             actions.insert(0, Settle(self, done, STORED))
@@ -434,10 +435,6 @@ class Lanes:
     def lost(self, center: int, now: float) -> list[Action]:
         """The link to a center ended."""
         return [action for lane in self for action in lane.lost(center, now)]
-
-    def tick(self, now: float) -> list[Action]:
-        """Time-outs of all lanes."""
-        return [action for lane in self for action in lane.tick(now)]
 
     def forget_idle(self, user: int, slot: int, now: float) -> list[Action]:
         """The terminal has no session here any more: drop its idle lanes; the others are dropped when they have settled."""

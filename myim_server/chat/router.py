@@ -14,6 +14,8 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
+import gevent
+
 from cluster.directory import Directory, Place
 from myim_server.chat import inbox as target_side
 from myim_server.chat import lanes as owner_side
@@ -79,6 +81,9 @@ class Router:
         self.lanes = lanes
         self.inboxes = inboxes
         self.parties: dict[int, Party] = {}
+        # Who may run into a time-out; the idle, by far the most, are not visited four times a second.
+        self._busy_lanes: dict[Lane, None] = {}
+        self._busy_inboxes: dict[Inbox, None] = {}
         self._window = window
         self._now = around.now
         self._spawn = around.spawn
@@ -181,6 +186,7 @@ class Router:
     # ------------------------------------------------------------------ the owner's actions
 
     def _look_up(self, action: owner_side.LookUp) -> None:
+        self._busy_lanes[action.lane] = None
         target = action.lane.target
         if self.inboxes.of(target):  # the truth about sessions that are here needs no directory
             self.carry_out(action.lane.found(action.attempt, self.node_id, self._now()))
@@ -189,7 +195,10 @@ class Router:
 
     def _forward(self, action: owner_side.Forward) -> None:
         lane = action.lane
+        self._busy_lanes[lane] = None
         now = self._now()
+        if action.is_opening:
+            self._busy_inboxes.update(dict.fromkeys(self.inboxes.of(lane.target)))
         carry = self.inboxes.open if action.is_opening else self.inboxes.follow
         self.carry_out(carry(self.node_id, lane.user << 6 | lane.slot, lane.target, action.attempt, action.letters, now))
 
@@ -203,7 +212,7 @@ class Router:
 
     def _cut_off(self, action: owner_side.CutOff) -> None:
         lane = action.lane  # this center itself did not answer: its inbox lost track, so the binding is void
-        self.carry_out(self.inboxes.end(self.node_id, lane.user << 6 | lane.slot, lane.target, lane.attempt))
+        self.carry_out(self.inboxes.end(self.node_id, lane.user << 6 | lane.slot, lane.target, action.attempt))
 
     def _store(self, action: owner_side.Store) -> None:
         lane, attempt = action.lane, action.attempt
@@ -251,6 +260,7 @@ class Router:
 
     def _hand_letters(self, action: target_side.HandLetters) -> None:
         inbox = action.inbox
+        self._busy_inboxes[inbox] = None
         party = self.parties.get(inbox.user << 6 | inbox.slot)
         if party is None or party.inbox is not inbox:
             return
@@ -380,8 +390,16 @@ class Router:
         """Time-outs of both sides; a few times a second."""
         now = self._now()
         self._shelf.tick(now)
-        self.carry_out(self.lanes.tick(now))
-        self.carry_out(self.inboxes.tick(now))
+        for lane in list(self._busy_lanes):
+            if lane.is_idle:
+                del self._busy_lanes[lane]
+            else:
+                self.carry_out(lane.tick(now))
+        for inbox in list(self._busy_inboxes):
+            if inbox.is_owing:
+                self.carry_out(inbox.tick(now))
+            else:
+                del self._busy_inboxes[inbox]
 
     def sweep(self) -> None:
         """Ask in one batch which live users have rows or receipts, and read for them (blocks); at least every 10 s."""
@@ -396,4 +414,8 @@ class Router:
                 self.carry_out(party.inbox.want_read())
             if party.inbox.user in with_receipts:
                 self.carry_out(party.drain.want())
+        for number, key in enumerate(list(self.inboxes.bound)):
+            self.inboxes.forget_ended(key)
+            if number % 1000 == 999:
+                gevent.sleep(0)  # tens of thousands of lanes must not hold the hub
 

@@ -118,7 +118,7 @@ class LaneMachine:
         return lanes.lost(center, age)
 
     def _tick(self, lanes: Lanes, age: float) -> list[lanes_module.Action]:
-        return lanes.tick(age)
+        return [action for lane in lanes for action in lane.tick(age)]
 
     def _found(self, lanes: Lanes, age: float, center: int | None) -> list[lanes_module.Action]:
         lane = lanes.get(SENDER, SLOT, TARGET)
@@ -261,7 +261,10 @@ class InboxMachine:
         return []
 
     def _tick(self, inboxes: Inboxes, age: float) -> list[inbox_module.Action]:
-        return inboxes.tick(age)
+        actions = [action for inbox in inboxes for action in inbox.tick(age)]
+        for key in list(inboxes.bound):
+            inboxes.forget_ended(key)
+        return actions
 
     def _poke(self, inboxes: Inboxes, age: float) -> Iterable[inbox_module.Action]:
         return [action for inbox in inboxes.of(TARGET) for action in inbox.want_read()]
