@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from myim_server.chat.lanes import Lane, Lanes, Letter
+from myim_server.chat.lane import Lane, Letter
+from myim_server.chat.lanes import Lanes
 from myim_server.chat.router import Party, Router
 from myim_server.metrics import Metrics
 from myim_server.pace import Limits, Pace

@@ -25,7 +25,7 @@ from myim_server.chat import sabotage
 from myim_server.chat.accounts import Accounts
 from myim_server.chat.admission import Admission, LookUps
 from myim_server.chat.inbox import Window
-from myim_server.chat.lanes import Patience
+from myim_server.chat.lane import Patience
 from myim_server.chat.router import Party, Router, Surroundings
 from myim_server.chat.shelf import Shelf, ShelfLimits
 from myim_server.commands import Commands, Numbering, Services

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from myim_server.chat.lanes import Lane
+from myim_server.chat.lane import Lane
 from myim_server.refusals import SessionRefused
 from myim_wire.errors import ErrorCode
 from myim_wire.messages import MAX_BODY_BYTES, Message

@@ -1,23 +1,23 @@
 """The target's side of delivery: what one session is handed, in which order, and what it confirmed (docs/delivery.md, rules D-10 to
 D-18).
 
-What lives here: the state machine of one live session as a target (`Inbox`), the lanes that are bound to it, and the table of all inboxes
-of a center (`Inboxes`). What must not: clocks, sockets, the store, the directory. Outcomes come in, actions go out; `router` carries them
-out. The exhaustive search in tests/model drives this very code.
+What lives here: the state machine of one live session as a target, and the lanes that are bound to it. What must not: clocks, sockets, the
+store, the directory. Outcomes come in, actions go out; `router` carries them out. The exhaustive search in tests/model drives this very
+code.
 
 The two rules that everything here serves:
 - An opening message is handed over only after a read of the store that was begun after the message arrived came to its end: what the same
-sender had stored before is then handed over before it.
+  sender had stored before is then handed over before it.
 - A lane belongs to one session. When that session ends, or a message of the lane waits too long, all that is left of the lane is
-returned, and nothing of that attempt is taken any more.
+  returned, and nothing of that attempt is taken any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-from myim_server.chat.lanes import Letter
+from myim_server.chat.lane import Letter
 
 _new = tuple.__new__  # makes a NamedTuple at half the price, on the hot path
 
@@ -384,74 +384,3 @@ class Inbox:
     def _give_back(self, lane: BoundLane) -> list[Action]:
         times = lane.unanswered()
         return [Returned(lane.owner, lane.sender_key, self.user, lane.attempt, times)] if times else []
-
-
-class Inboxes:
-    """All live sessions of a center as targets: which one a lane is opened to, and where it is bound."""
-
-    __slots__ = ("users", "bound")
-
-    def __init__(self) -> None:
-        self.users: dict[int, list[Inbox]] = {}
-        self.bound: dict[tuple[int, int, int], Inbox] = {}
-
-    def add(self, inbox: Inbox) -> None:
-        """A session began."""
-        self.users.setdefault(inbox.user, []).append(inbox)
-
-    def remove(self, inbox: Inbox) -> list[Action]:
-        """A session ended."""
-        inboxes = self.users.get(inbox.user, [])
-        if inbox in inboxes:
-            inboxes.remove(inbox)
-            if not inboxes:
-                del self.users[inbox.user]
-        for sender_key, lane in inbox.lanes.items():
-            self.bound.pop((lane.owner, sender_key, inbox.user), None)
-        return inbox.close()
-
-    def of(self, user: int) -> Sequence[Inbox]:
-        """Live sessions of a user at this center."""
-        return self.users.get(user, ())
-
-    def __iter__(self) -> Iterator[Inbox]:
-        for inboxes in list(self.users.values()):
-            yield from list(inboxes)
-
-    def open(self, owner: int, sender_key: int, target: int, attempt: int, letters: Sequence[Letter], now: float) -> list[Action]:
-        """Open a lane to the session of the target that was active last; without one, everything goes back."""
-        present = self.of(target)
-        if not present:
-            return [Returned(owner, sender_key, target, attempt, [letter.time for letter in letters])]
-        inbox = max(present, key=lambda one: (one.is_fetching, one.last_active)) if len(present) > 1 else present[0]
-        previous = self.bound.get((owner, sender_key, target))
-        if previous is not None and previous is not inbox:
-            lane = previous.lanes.get(sender_key)
-            if lane is not None and lane.owner == owner:  # else another owner has taken it over there, and waits for its answers
-                del previous.lanes[sender_key]
-        self.bound[(owner, sender_key, target)] = inbox
-        return inbox.open(owner, sender_key, attempt, letters, now)
-
-    def follow(self, owner: int, sender_key: int, target: int, attempt: int, letters: Sequence[Letter], now: float) -> list[Action]:
-        """Pass letters on to the session their lane is bound to."""
-        inbox = self.bound.get((owner, sender_key, target))
-        if inbox is None:
-            return [Returned(owner, sender_key, target, attempt, [letter.time for letter in letters])]
-        return inbox.follow(owner, sender_key, attempt, letters, now)
-
-    def end(self, owner: int, sender_key: int, target: int, attempt: int) -> list[Action]:
-        """The owner ends an attempt."""
-        inbox = self.bound.pop((owner, sender_key, target), None)
-        return [] if inbox is None else inbox.end(owner, sender_key, attempt)
-
-    def lost(self, owner: int) -> None:
-        """The link to an owner ended."""
-        for key in [key for key in self.bound if key[0] == owner]:
-            self.bound.pop(key).lost(owner)
-
-    def forget_ended(self, key: tuple[int, int, int]) -> None:
-        """Drop a binding whose lane ended by itself: it waited too long, or the store could not be read."""
-        inbox = self.bound.get(key)
-        lane = None if inbox is None else inbox.lanes.get(key[1])
-        if lane is None or lane.owner != key[0]:
-            self.bound.pop(key, None)

@@ -18,10 +18,12 @@ import gevent
 
 from cluster.directory import Directory, Place
 from myim_server.chat import inbox as target_side
-from myim_server.chat import lanes as owner_side
+from myim_server.chat import lane as owner_side
 from myim_server.chat import receipts as receipt_side
-from myim_server.chat.inbox import Inbox, Inboxes, Window
-from myim_server.chat.lanes import RECEIVED, Lane, Lanes, Letter
+from myim_server.chat.inbox import Inbox, Window
+from myim_server.chat.inboxes import Inboxes
+from myim_server.chat.lane import RECEIVED, Lane, Letter
+from myim_server.chat.lanes import Lanes
 from myim_server.chat.receipts import ReceiptDrain
 from myim_server.chat.shelf import Outcomes, Page, Shelf
 from myim_server.metrics import Metrics

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from myim_server.chat import inbox, lanes
-from myim_server.chat.inbox import Inboxes
-from myim_server.chat.lanes import STORED, Action, Lane, Lanes, LaneState, Letter, Settle, Store
+from myim_server.chat import inbox
+from myim_server.chat import lane as lane_rules
+from myim_server.chat.inboxes import Inboxes
+from myim_server.chat.lane import STORED, Action, Lane, LaneState, Letter, Settle, Store
+from myim_server.chat.lanes import Lanes
 from myim_wire.errors import ErrorCode
 
 
@@ -62,7 +64,7 @@ class AnySession(Inboxes):
 class SabotagedLanes(Lanes):
     """Lanes of another kind."""
 
-    def __init__(self, patience: lanes.Patience, kind: type[Lane]) -> None:
+    def __init__(self, patience: lane_rules.Patience, kind: type[Lane]) -> None:
         super().__init__(patience)
         self._kind = kind
 
@@ -84,7 +86,7 @@ def asked_for(environment: Mapping[str, str]) -> str:
     return name
 
 
-def parts(name: str, patience: lanes.Patience) -> tuple[Lanes, Inboxes]:
+def parts(name: str, patience: lane_rules.Patience) -> tuple[Lanes, Inboxes]:
     """The tables of lanes and inboxes, with the named rule left out ("" and "no_dedupe", which is the terminal's, leave out none)."""
     if name == "settle_before_commit":
         return SabotagedLanes(patience, SettlesBeforeCommit), Inboxes()

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from myim_server.batches import Batch
 from myim_server.chat.inbox import Inbox
-from myim_server.chat.lanes import Letter
+from myim_server.chat.lane import Letter
 from myim_server.refusals import StoreUnavailable
 from myim_server.store.offline import Inserted, StoredMessage
 from myim_wire.errors import ErrorCode

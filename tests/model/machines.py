@@ -1,4 +1,4 @@
-"""Drives the code that runs (chat/lanes.py, chat/inbox.py) from frozen states: (frozen state, event) -> (frozen state, frozen actions).
+"""Drives the code that runs (chat/lane.py, chat/inbox.py) from frozen states: (frozen state, event) -> (frozen state, frozen actions).
 
 What lives here: freezing and thawing of one center's lane and of its inboxes, and a memo of their answers. What must not: the world
 around them (world.py). Why a memo: both machines are pure, so each (state, event) needs to run only once however often the search meets
@@ -19,9 +19,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from myim_server.chat import inbox as inbox_module
-from myim_server.chat import lanes as lanes_module
-from myim_server.chat.inbox import BoundLane, Inbox, Inboxes, Window
-from myim_server.chat.lanes import Lane, Lanes, LaneState, Letter, Patience
+from myim_server.chat import lane as lane_module
+from myim_server.chat.inbox import BoundLane, Inbox, Window
+from myim_server.chat.inboxes import Inboxes
+from myim_server.chat.lane import Lane, LaneState, Letter, Patience
+from myim_server.chat.lanes import Lanes
 from myim_wire.errors import ErrorCode
 
 YOUNG, OLD = 0.0, 100.0
@@ -84,7 +86,7 @@ class LaneMachine:
         lanes = Lanes(Patience())
         if frozen is not None:
             lanes.of_terminal(SENDER, SLOT)[TARGET] = self._thaw(frozen)
-        act: Callable[..., list[lanes_module.Action]] = getattr(self, "_" + event)
+        act: Callable[..., list[lane_module.Action]] = getattr(self, "_" + event)
         actions = act(lanes, age, *arguments)
         lane = lanes.get(SENDER, SLOT, TARGET)
         return (None if lane is None else _freeze_lane(lane)), tuple(_freeze_lane_actions(actions))
@@ -102,41 +104,41 @@ class LaneMachine:
         lane.settled = {time_of(name): outcome for name, outcome in settled}
         return lane
 
-    def _take(self, lanes: Lanes, age: float, fresh_attempt: int, names: Names, is_first: bool) -> list[lanes_module.Action]:
+    def _take(self, lanes: Lanes, age: float, fresh_attempt: int, names: Names, is_first: bool) -> list[lane_module.Action]:
         lane = lanes.get(SENDER, SLOT, TARGET)
         if lane is None:
             lane = lanes.of_terminal(SENDER, SLOT)[TARGET] = self._lane_class(SENDER, SLOT, TARGET, Patience(), fresh_attempt)
         return lane.take([letter_of(name) for name in names], is_first, age)
 
-    def _sender_moved(self, lanes: Lanes, age: float) -> list[lanes_module.Action]:
+    def _sender_moved(self, lanes: Lanes, age: float) -> list[lane_module.Action]:
         return lanes.sender_moved(SENDER, SLOT, age)
 
-    def _forget_idle(self, lanes: Lanes, age: float) -> list[lanes_module.Action]:
+    def _forget_idle(self, lanes: Lanes, age: float) -> list[lane_module.Action]:
         return lanes.forget_idle(SENDER, SLOT, age)
 
-    def _lost(self, lanes: Lanes, age: float, center: int) -> list[lanes_module.Action]:
+    def _lost(self, lanes: Lanes, age: float, center: int) -> list[lane_module.Action]:
         return lanes.lost(center, age)
 
-    def _tick(self, lanes: Lanes, age: float) -> list[lanes_module.Action]:
+    def _tick(self, lanes: Lanes, age: float) -> list[lane_module.Action]:
         return [action for lane in lanes for action in lane.tick(age)]
 
-    def _found(self, lanes: Lanes, age: float, center: int | None) -> list[lanes_module.Action]:
+    def _found(self, lanes: Lanes, age: float, center: int | None) -> list[lane_module.Action]:
         lane = lanes.get(SENDER, SLOT, TARGET)
         return [] if lane is None else lane.found(lane.attempt, center, age)
 
-    def _received(self, lanes: Lanes, age: float, attempt: int, names: Names) -> list[lanes_module.Action]:
+    def _received(self, lanes: Lanes, age: float, attempt: int, names: Names) -> list[lane_module.Action]:
         lane = lanes.get(SENDER, SLOT, TARGET)
         return [] if lane is None else lane.received(attempt, [time_of(name) for name in names], age)
 
-    def _returned(self, lanes: Lanes, age: float, attempt: int, names: Names) -> list[lanes_module.Action]:
+    def _returned(self, lanes: Lanes, age: float, attempt: int, names: Names) -> list[lane_module.Action]:
         lane = lanes.get(SENDER, SLOT, TARGET)
         return [] if lane is None else lane.returned(attempt, [time_of(name) for name in names], age)
 
-    def _stored(self, lanes: Lanes, age: float, attempt: int, names: Names) -> list[lanes_module.Action]:
+    def _stored(self, lanes: Lanes, age: float, attempt: int, names: Names) -> list[lane_module.Action]:
         lane = lanes.get(SENDER, SLOT, TARGET)
         return [] if lane is None else lane.stored(attempt, [(time_of(name), None) for name in names], age)
 
-    def _store_failed(self, lanes: Lanes, age: float, attempt: int) -> list[lanes_module.Action]:
+    def _store_failed(self, lanes: Lanes, age: float, attempt: int) -> list[lane_module.Action]:
         lane = lanes.get(SENDER, SLOT, TARGET)
         return [] if lane is None else lane.store_failed(attempt, age)
 
@@ -157,26 +159,26 @@ def _freeze_lane(lane: Lane) -> Frozen:
     )
 
 
-def _freeze_lane_actions(actions: list[lanes_module.Action]) -> Iterable[tuple[Any, ...]]:
+def _freeze_lane_actions(actions: list[lane_module.Action]) -> Iterable[tuple[Any, ...]]:
     for action in actions:
-        if isinstance(action, lanes_module.Forward):
+        if isinstance(action, lane_module.Forward):
             yield (
                 OPEN if action.is_opening else FOLLOW,
                 action.lane.center,
                 action.attempt,
                 _names(letter.time for letter in action.letters),
             )
-        elif isinstance(action, lanes_module.End):
+        elif isinstance(action, lane_module.End):
             yield END, action.center, action.attempt, ()
-        elif isinstance(action, lanes_module.Store):
+        elif isinstance(action, lane_module.Store):
             yield "store", action.attempt, _names(letter.time for letter in action.letters)
-        elif isinstance(action, lanes_module.Settle):
+        elif isinstance(action, lane_module.Settle):
             yield "settle", action.outcome, _names(action.times)
-        elif isinstance(action, lanes_module.Refuse):
+        elif isinstance(action, lane_module.Refuse):
             yield "refuse", int(action.code), _names(action.times)
-        elif isinstance(action, lanes_module.Poke):
+        elif isinstance(action, lane_module.Poke):
             yield POKE, action.center, 0, ()
-        elif isinstance(action, lanes_module.CutOff):
+        elif isinstance(action, lane_module.CutOff):
             yield "cut_off", action.center
 
 

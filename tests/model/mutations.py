@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from myim_server.chat import inbox, lanes
-from myim_server.chat.inbox import BoundLane, Inbox, Inboxes, Returned
-from myim_server.chat.lanes import RECEIVED, STORED, Lane, LaneState, Letter, Settle, Store
+from myim_server.chat import inbox
+from myim_server.chat import lane as lane_rules
+from myim_server.chat.inbox import BoundLane, Inbox, Returned
+from myim_server.chat.inboxes import Inboxes
+from myim_server.chat.lane import RECEIVED, STORED, Lane, LaneState, Letter, Settle, Store
 from myim_wire.errors import ErrorCode
 from tests.model.machines import SENDER_KEY
 from tests.model.world import Rules, Settings
@@ -22,14 +24,14 @@ from tests.model.worlds import M1_RECEIVED
 class SettlesBeforeCommit(Lane):
     """D-1: the sender is told before the store has committed."""
 
-    def _store(self) -> list[lanes.Action]:
+    def _store(self) -> list[lane_rules.Action]:
         return [Settle(self, list(self.queue), STORED), *super()._store()]
 
 
 class SettlesWhenForwarded(Lane):
     """D-1: the sender is told when the message was passed on, not when its receipt came."""
 
-    def found(self, attempt: int, center: int | None, now: float) -> list[lanes.Action]:
+    def found(self, attempt: int, center: int | None, now: float) -> list[lane_rules.Action]:
         actions = super().found(attempt, center, now)
         return [*actions, Settle(self, list(self.queue), RECEIVED)] if self.state is LaneState.OPEN else actions
 
@@ -37,14 +39,14 @@ class SettlesWhenForwarded(Lane):
 class ForgetsSettled(Lane):
     """D-2: a resend of what is settled is not answered."""
 
-    def _take_with_repeats(self, letters: Sequence[Letter], now: float) -> list[lanes.Action]:
+    def _take_with_repeats(self, letters: Sequence[Letter], now: float) -> list[lane_rules.Action]:
         return [action for action in super()._take_with_repeats(letters, now) if not isinstance(action, Settle)]
 
 
 class LaterOnesByThemselves(Lane):
     """D-3: what comes while others travel is looked up by itself; the directory says nobody, so it is stored."""
 
-    def take(self, letters: Sequence[Letter], is_first: bool, now: float) -> list[lanes.Action]:
+    def take(self, letters: Sequence[Letter], is_first: bool, now: float) -> list[lane_rules.Action]:
         is_alone = self.state is not LaneState.OPEN or not self.queue
         if is_alone or not self.is_taking or any(letter.time <= self.last_time for letter in letters):
             return super().take(letters, is_first, now)
@@ -52,30 +54,30 @@ class LaterOnesByThemselves(Lane):
         self.last_time = letters[-1].time
         return [Store(self, self.attempt, list(letters))]
 
-    def stored(self, attempt: int, outcomes: Sequence[tuple[int, ErrorCode | None]], now: float) -> list[lanes.Action]:
+    def stored(self, attempt: int, outcomes: Sequence[tuple[int, ErrorCode | None]], now: float) -> list[lane_rules.Action]:
         return _settle_stored(self, outcomes) or super().stored(attempt, outcomes, now)
 
 
 class StoresOnlyWhatCameBack(Lane):
     """D-4 at the owner: what is returned is stored, the rest of the attempt goes on."""
 
-    def returned(self, attempt: int, times: Iterable[int], now: float) -> list[lanes.Action]:
+    def returned(self, attempt: int, times: Iterable[int], now: float) -> list[lane_rules.Action]:
         back = [self.queue[time] for time in times if time in self.queue]
         if attempt != self.attempt or self.state is not LaneState.OPEN or not back:
             return super().returned(attempt, times, now)
         return [Store(self, self.attempt, back)]
 
-    def stored(self, attempt: int, outcomes: Sequence[tuple[int, ErrorCode | None]], now: float) -> list[lanes.Action]:
+    def stored(self, attempt: int, outcomes: Sequence[tuple[int, ErrorCode | None]], now: float) -> list[lane_rules.Action]:
         return _settle_stored(self, outcomes) or super().stored(attempt, outcomes, now)
 
 
-def _settle_stored(lane: Lane, outcomes: Sequence[tuple[int, ErrorCode | None]]) -> list[lanes.Action]:
+def _settle_stored(lane: Lane, outcomes: Sequence[tuple[int, ErrorCode | None]]) -> list[lane_rules.Action]:
     """Settle stored letters of a lane that is not in STORING, and leave it as it is."""
     if lane.state is LaneState.STORING:
         return []
     done = [time for time, _ in outcomes if time in lane.queue]
     for time in done:
-        lane.settled[time] = lanes._stored_as(lane.queue.pop(time).body)
+        lane.settled[time] = lane_rules._stored_as(lane.queue.pop(time).body)
     return [Settle(lane, done, STORED)] if done else []
 
 
@@ -89,14 +91,14 @@ class DoesNotWait(Lane):
 class TakesBehindRefused(Lane):
     """D-6: takes a message although the one before it was refused."""
 
-    def take(self, letters: Sequence[Letter], is_first: bool, now: float) -> list[lanes.Action]:
+    def take(self, letters: Sequence[Letter], is_first: bool, now: float) -> list[lane_rules.Action]:
         return super().take(letters, True, now)
 
 
 class StoresSeveralAtOnce(Lane):
     """D-7: begins a second store transaction while the first one runs."""
 
-    def take(self, letters: Sequence[Letter], is_first: bool, now: float) -> list[lanes.Action]:
+    def take(self, letters: Sequence[Letter], is_first: bool, now: float) -> list[lane_rules.Action]:
         known = set(self.queue)
         actions = super().take(letters, is_first, now)
         fresh = [letter for letter in letters if letter.time in self.queue and letter.time not in known]
@@ -106,7 +108,7 @@ class StoresSeveralAtOnce(Lane):
 class NeverPokes(Lane):
     """D-8: stores, and tells nobody."""
 
-    def stored(self, attempt: int, outcomes: Sequence[tuple[int, ErrorCode | None]], now: float) -> list[lanes.Action]:
+    def stored(self, attempt: int, outcomes: Sequence[tuple[int, ErrorCode | None]], now: float) -> list[lane_rules.Action]:
         actions = super().stored(attempt, outcomes, now)
         self.is_poke_due = False
         return actions
@@ -115,7 +117,7 @@ class NeverPokes(Lane):
 class StaysOpen(Lane):
     """D-9: a new session of the sender finds its old lanes open."""
 
-    def sender_moved(self, now: float) -> list[lanes.Action]:
+    def sender_moved(self, now: float) -> list[lane_rules.Action]:
         return []
 
 

@@ -25,8 +25,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from myim_server.chat.inbox import Inbox, Inboxes, Window
-from myim_server.chat.lanes import Lane
+from myim_server.chat.inbox import Inbox, Window
+from myim_server.chat.inboxes import Inboxes
+from myim_server.chat.lane import Lane
 from tests.model.machines import FOREIGN
 
 S, T, UNREAD, LANE, INBOX, LINK, ROWS, KEPT, OPS, FAULTS = 0, 1, 2, 5, 8, 11, 20, 21, 22, 23

@@ -5,20 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from myim_server.chat.inbox import (
-    Action,
-    Caught,
-    Confirm,
-    HandLetters,
-    HandRows,
-    Inbox,
-    Inboxes,
-    Read,
-    Received,
-    Returned,
-    Window,
-)
-from myim_server.chat.lanes import Letter
+from myim_server.chat.inbox import Action, Caught, Confirm, HandLetters, HandRows, Inbox, Read, Received, Returned, Window
+from myim_server.chat.inboxes import Inboxes
+from myim_server.chat.lane import Letter
 
 SENDER, SLOT, TARGET, OWNER, OTHER_OWNER = 5, 3, 9, 77, 78
 KEY = SENDER << 6 | SLOT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from myim_server.chat.lanes import (
+from myim_server.chat.lane import (
     RECEIVED,
     STORED,
     Action,
@@ -10,7 +10,6 @@ from myim_server.chat.lanes import (
     End,
     Forward,
     Lane,
-    Lanes,
     LaneState,
     Letter,
     LookUp,
@@ -20,6 +19,7 @@ from myim_server.chat.lanes import (
     Settle,
     Store,
 )
+from myim_server.chat.lanes import Lanes
 from myim_wire.errors import ErrorCode
 
 USER, SLOT, TARGET, CENTER = 5, 3, 9, 77

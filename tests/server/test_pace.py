@@ -2,7 +2,7 @@
 
 import pytest
 
-from myim_server.chat.lanes import Lane, Letter, Patience
+from myim_server.chat.lane import Lane, Letter, Patience
 from myim_server.pace import Limits, Pace
 from myim_server.refusals import SessionRefused
 from myim_wire.errors import ErrorCode

@@ -8,7 +8,7 @@ import pytest
 from gevent.event import Event
 
 from myim_server.chat.inbox import Inbox, Window
-from myim_server.chat.lanes import Letter
+from myim_server.chat.lane import Letter
 from myim_server.chat.shelf import Shelf, ShelfLimits
 from myim_server.refusals import StoreUnavailable
 from myim_server.store.offline import Inserted, StoredMessage
