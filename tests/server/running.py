@@ -16,7 +16,7 @@ from myim_server.config_sections import CenterSection, Config, DeliverySection, 
 from myim_server.node import Node, wall_clock
 from myim_wire.center_handshake import CenterClient
 from myim_wire.connection import Connection
-from myim_wire.messages import FIRST, QOS1, REPLY, Command, Message, encode_message, encode_pairs, name_time
+from myim_wire.messages import FIRST, PING_ASK, QOS1, REPLY, Command, Message, encode_message, encode_pairs, name_time
 
 DEADLINE_SECONDS = 10.0
 
@@ -178,3 +178,18 @@ def online(node: Node, person: Person, number: int = 1) -> RawTerminal:
     terminal = RawTerminal(node, person, number)
     terminal.fetch()
     return terminal
+
+
+def stuff(node: Node, sender: RawTerminal, target: Person, number_of: Callable[[int], bytes] = lambda sent: b"") -> int:
+    """Send QoS 0 messages until some wait at the center for a target that does not read; how many were sent. number_of: how each begins."""
+    assert node.router is not None
+    session = node.router.parties[target.user << 6 | target.slot].session
+    sent = 0
+    while session.waiting_bytes < 65_536:
+        body = number_of(sent) + bytes(32_000)
+        message = encode_message(Command.USER_MESSAGE, 0, sender.person.user, target.user, sender.name(), body)
+        sender.say(message, PING_ASK)
+        sender.wait_for(lambda one: one.command == Command.PING)  # the center has it
+        sent += 1
+        assert sent < 1000, "the center holds on to nothing"
+    return sent

@@ -18,7 +18,7 @@ from myim_wire.center_handshake import CenterClient
 from myim_wire.errors import ErrorCode, ReportedError
 from myim_wire.frames import encode_frame
 from myim_wire.messages import PING_ANSWER, PING_ASK, Command, decode_error, encode_message, split_trailer
-from tests.server.running import Person, RawTerminal, make_person, online, start_node, wait_until
+from tests.server.running import Person, RawTerminal, make_person, online, start_node, stuff, wait_until
 
 BOUND = 262_144
 RECEIVED, STORED = b"\x01", b"\x02"
@@ -118,10 +118,7 @@ def test_a_terminal_that_reads_again_in_time_is_told_that_it_was_too_slow(node: 
 def test_a_terminal_that_reads_nothing_for_the_configured_time_is_cut_below_the_bound(tmp_path: Path) -> None:
     node = start_node(tmp_path, center={"outbound_bytes": 1 << 30, "slow_reader_seconds": 0.5})
     a, b = online(node, make_person(node, "alice")), online(node, make_person(node, "bob"))
-    session = session_of(node, b.person)
-    assert session is not None
-    while not session.waiting_bytes:
-        flood(a, b.person, bytes(32_768))
+    stuff(node, a, b.person)
     wait_until(lambda: session_of(node, b.person) is None)
     for terminal in (a, b):
         terminal.close()
@@ -133,10 +130,7 @@ def test_a_slow_reader_gets_every_byte_in_order(node: Node, people: Callable[[],
     a, b = online(node, sender), online(node, target)
     session = session_of(node, target)
     assert session is not None
-    sent = 0
-    while not session.waiting_bytes:
-        flood(a, target, struct.pack(">I", sent) + bytes(32_000))
-        sent += 1
+    sent = stuff(node, a, target, lambda sent: struct.pack(">I", sent))
     got = [int.from_bytes(split_trailer(b.next_message().content)[0][:4], "big") for _ in range(sent)]
     assert got == list(range(sent))
     wait_until(lambda: session.waiting_bytes == 0)
@@ -147,13 +141,7 @@ def test_a_slow_reader_gets_every_byte_in_order(node: Node, people: Callable[[],
 def test_a_half_closed_terminal_gets_what_waits_for_it_and_the_empty_record(node: Node, people: Callable[[], Person]) -> None:
     sender, target = people(), people()
     a, b = online(node, sender), online(node, target)
-    session = session_of(node, target)
-    assert session is not None
-    sent = 0
-    while not session.waiting_bytes:
-        flood(a, target, bytes(32_000))
-        sent += 1
-    a.ask(Command.SERVERS)  # the center has all
+    sent = stuff(node, a, target)
     b.socket.shutdown(socket.SHUT_WR)
     wait_until(lambda: session_of(node, target) is None)
     for _ in range(sent):

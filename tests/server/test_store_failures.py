@@ -23,6 +23,7 @@ from tests.store.mariadb import MariaDb
 RECEIVED, STORED = b"\x01", b"\x02"
 PROMISED_SECONDS = 10.0 + 1.0  # and what a loaded machine needs to notice
 QUICK = {"sweep_seconds": 0.4}
+PATIENT = QUICK | {"receipt_seconds": 60, "attempt_seconds": 60}  # so that nothing here is settled by running out of time
 
 
 class Moody:
@@ -85,7 +86,7 @@ def opening(moods: list[Moody]) -> Callable[[StoreSettings], Store]:
 
 @pytest.fixture
 def node(tmp_path: Path, moods: list[Moody]) -> Iterator[Node]:
-    running = start_node(tmp_path, opening(moods), delivery=QUICK)
+    running = start_node(tmp_path, opening(moods), delivery=PATIENT)
     yield running
     moods[0].is_open.set()
     running.stop()

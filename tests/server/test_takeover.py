@@ -1,6 +1,5 @@
 """One terminal after another, several at once, and their ends: nothing lost, nothing settled in two ways, late acts do not count."""
 
-import socket
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,7 +11,7 @@ import pytest
 from myim_server.node import Node
 from myim_wire.errors import ErrorCode
 from myim_wire.messages import ERROR, FIRST, QOS1, REPLY, Command, Message, decode_error, encode_message, split_trailer
-from tests.server.running import Person, RawTerminal, add_terminal, make_person, online, start_node, wait_until
+from tests.server.running import Person, RawTerminal, add_terminal, make_person, online, start_node, stuff, wait_until
 
 RECEIVED, STORED = b"\x01", b"\x02"
 GONE = (OSError, EOFError)
@@ -170,10 +169,7 @@ def test_a_replaced_session_that_does_not_read_cannot_act_any_more(node: Node, a
     old, b = online(node, alice, 1), online(node, bob)
     assert node.router is not None
     session = node.router.parties[alice.user << 6 | alice.slot].session
-    old.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    while session.waiting_bytes < 65_536:
-        b.say(encode_message(Command.USER_MESSAGE, 0, bob.user, alice.user, b.name(), bytes(32_000)))
-        gevent.sleep(0)
+    stuff(node, b, alice)
     new = online(node, alice, 2)
     assert session.is_closing and not session.is_over
     old.write(bob.user, b"late")
