@@ -122,11 +122,12 @@ Action = LookUp | Forward | End | Store | Settle | Refuse | Poke | CutOff
 
 
 class Patience(NamedTuple):
-    """How long the owner waits, seconds: for one attempt at a center, and how old a message may be to be tried at a center again."""
+    """Seconds the owner gives: one attempt, a message to be tried at a center again, the directory, any answer at all."""
 
     attempt_seconds: float = 5.0
     retry_within_seconds: float = 1.0
     look_up_seconds: float = 2.0
+    answer_seconds: float = 9.0
 
 
 class Lane:
@@ -278,7 +279,7 @@ class Lane:
 
     def returned(self, attempt: int, times: Iterable[int], now: float) -> list[Action]:
         """The target's center gives these back: no session, no receipt in time, or not opened to the present session."""
-        if attempt != self.attempt or not (self.state is LaneState.OPEN or self.state is LaneState.ENDING):
+        if attempt != self.attempt or not self._is_out:
             return []
         if self.state is LaneState.OPEN:
             self.state = LaneState.ENDING
@@ -291,22 +292,25 @@ class Lane:
 
     def lost(self, center: int, now: float) -> list[Action]:
         """The link to a center is gone: nothing that was in flight there will be answered."""
-        if self.center != center or not (self.state is LaneState.OPEN or self.state is LaneState.ENDING):
-            return []
-        return self._restart(now)
+        return self._restart(now) if self.center == center and self._is_out else []
 
     def tick(self, now: float) -> list[Action]:
         """Let time-outs happen; called a few times a second for lanes with something unsettled."""
+        oldest = next(iter(self.queue.values()), None)
+        if oldest is not None and now - oldest.arrived >= self.patience.answer_seconds:
+            return self._give_up()
         if self.state is LaneState.LOOKING and now - self.since >= self.patience.look_up_seconds:
             return self.found(self.attempt, None, now)
-        if self.state is LaneState.OPEN or self.state is LaneState.ENDING:
-            for letter in self.queue.values():
-                if now - max(letter.arrived, self.since) >= self.patience.attempt_seconds:
-                    return [CutOff(self, self.attempt, self.center), *self._restart(now)]
-                break
+        if oldest is not None and self._is_out and now - max(oldest.arrived, self.since) >= self.patience.attempt_seconds:
+            return [CutOff(self, self.attempt, self.center), *self._restart(now)]
         return []
 
-    # ------------------------------------------------------------------ from the store
+    def _give_up(self) -> list[Action]:
+        """No way led to an answer in time [P-8.6]: the sender may try again; what still comes of this attempt is too late."""
+        end: list[Action] = [End(self, self.attempt, self.center)] if self._is_out else []
+        self.attempt += 1
+        self.state = LaneState.REST
+        return end + self._refuse_all(ErrorCode.STORE_UNAVAILABLE)
 
     def stored(self, attempt: int, outcomes: Sequence[tuple[int, ErrorCode | None]], now: float) -> list[Action]:
         """The store committed: (time, None) is durably stored, (time, code) was refused; in the order of the Store action."""
@@ -324,8 +328,7 @@ class Lane:
             else:
                 actions += self._refuse_all(code)
                 break
-        if len(self.settled) > _SETTLED_REMEMBERED + 64:
-            self._forget_old_settlings()
+        self._forget_old_settlings()
         if done:
             actions.insert(0, Settle(self, done, STORED))
             self.is_poke_due = True
@@ -341,7 +344,9 @@ class Lane:
         self.state = LaneState.REST
         return self._refuse_all(code)
 
-    # ------------------------------------------------------------------ inner steps
+    @property
+    def _is_out(self) -> bool:
+        return self.state is _OPEN or self.state is LaneState.ENDING
 
     def _look(self, now: float) -> list[Action]:
         self.attempt += 1
@@ -378,7 +383,7 @@ class Lane:
             self.last_time = max(self.settled, default=0)
 
     def _forget_old_settlings(self) -> None:
-        for time in list(self.settled)[:-_SETTLED_REMEMBERED]:
+        for time in list(self.settled)[: max(0, len(self.settled) - _SETTLED_REMEMBERED)]:
             del self.settled[time]
 
     @property

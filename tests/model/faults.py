@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.model.machines import LOST, OLD
+from tests.model.machines import ANCIENT, LOST, OLD
 from tests.model.making import FAULT, Label, Step, StepMaker
 from tests.model.symmetry import is_untouched
 from tests.model.turn import Turn
@@ -33,9 +33,17 @@ class Faults:
         for center, label, event in time_outs(state):
             if ("owner" if event == "lane" else "target") + " waits too long" in self._kinds:
                 yield from self._make(state, label, time_out, center, event)
+        if "owner gives up" in self._kinds:
+            yield from self._give_ups(state)
         for operation in state[OPS]:
             if operation[1] >= 0:
                 yield from self._of_store(state, operation)
+
+    def _give_ups(self, state: State) -> Iterator[Step]:
+        for center in CENTERS:
+            lane = state[LANE + center]
+            if lane is not None and lane[3]:
+                yield from self._make(state, (FAULT, "{} has owned something for too long", called(center)), _gives_up, center)
 
     def _of_terminals(self, state: State) -> Iterator[Step]:
         if "sender breaks" in self._kinds and state[S][2] >= 0:
@@ -89,6 +97,10 @@ def time_out(turn: Turn, center: int, event: str) -> None:
     """One center's patience ends on one side."""
     act: Callable[..., None] = turn.lane if event == "lane" else turn.inbox
     act(center, "tick", age=OLD)
+
+
+def _gives_up(turn: Turn, center: int) -> None:
+    turn.lane(center, "tick", age=ANCIENT)
 
 
 def _is_relied_on(state: State, owner: int, at: int) -> bool:

@@ -4,8 +4,9 @@ What lives here: freezing and thawing of one center's lane and of its inboxes, a
 around them (world.py). Why a memo: both machines are pure, so each (state, event) needs to run only once however often the search meets
 it.
 
-Time is abstract: every remembered moment is 0, and an event happens at YOUNG (nothing has waited) or at OLD (everything has waited too
-long). Messages are numbered 1, 2, …; FOREIGN is a message of another sender that is only ever a row.
+Time is abstract: every remembered moment is 0, and an event happens at YOUNG (nothing has waited), at OLD (everything has waited too
+long for its way), or at ANCIENT (too long for any answer). Messages are numbered 1, 2, …; FOREIGN is a message of another sender that is
+only ever a row.
 
     lane     (state, attempt, center, queue, waiting, is_taking, refused_code, last, settled, is_poke_due)      or None
     inbox    (terminal, is_reading, is_read_wanted, bound, handed, confirming);  bound = (owner, attempt, is_covered, held, unconfirmed)
@@ -26,7 +27,7 @@ from myim_server.chat.lane import Lane, LaneState, Letter, Patience
 from myim_server.chat.lanes import Lanes
 from myim_wire.errors import ErrorCode
 
-YOUNG, OLD = 0.0, 100.0
+YOUNG, OLD, ANCIENT = 0.0, 6.0, 100.0
 SENDER, TARGET, OTHER = 1, 2, 3
 SLOT = 1
 SENDER_KEY = SENDER << 6 | SLOT

@@ -43,6 +43,7 @@ ALL_FAULTS = frozenset(
         "cut",
         "crash",
         "owner waits too long",
+        "owner gives up",
         "target waits too long",
         "insert fails",
         "read fails",

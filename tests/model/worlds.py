@@ -15,7 +15,7 @@ from typing import NamedTuple
 from myim_server.chat.inbox import Window
 from tests.model.world import ALL_FAULTS, Settings
 
-_LIGHT = ("confirm fails", "cut", "insert fails", "owner waits too long", "read fails", "target waits too long")
+_LIGHT = ("confirm fails", "cut", "insert fails", "owner gives up", "owner waits too long", "read fails", "target waits too long")
 _HEAVY = ("crash", "sender breaks", "target breaks")
 
 

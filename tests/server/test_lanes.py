@@ -212,3 +212,12 @@ def test_an_idle_lane_is_forgotten_with_its_session_and_a_busy_one_stays() -> No
     assert list(lanes) == [busy] and idle.is_idle
     anew = lanes.lane(USER, SLOT, TARGET)
     assert anew.attempt not in (idle.attempt, busy.attempt), "answers to its past must not reach it"
+
+
+def test_whatever_a_lane_is_doing_a_message_without_an_answer_for_9_seconds_is_refused() -> None:
+    for lane in (opened(M1), storing(M1)):
+        attempt, was_open = lane.attempt, lane.state is LaneState.OPEN
+        actions = lane.tick(9.0)
+        assert actions == ([End(lane, attempt, CENTER)] if was_open else []) + [Refuse(lane, [M1], ErrorCode.STORE_UNAVAILABLE)]
+        assert lane.is_idle and lane.stored(attempt, [(M1, None)], 9.1) == [] and lane.received(attempt, [M1], 9.1) == []
+        assert lane.take([letter(M1)], True, 9.2), "and may be sent again"
