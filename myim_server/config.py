@@ -44,6 +44,11 @@ class Rule:
     why: str
 
 
+
+def _can_be_dialled(told: Address | None) -> bool:
+    return told is None or (told.port != 0 and not told.is_wildcard)
+
+
 RULES: tuple[Rule, ...] = (
     Rule(
         ("login.listen", "center.listen"),
@@ -60,8 +65,14 @@ RULES: tuple[Rule, ...] = (
         lambda c: c.center.listen.port != 0 or c.node.allow_any_port,
         "port 0 would be another port at each start, and terminals could not find it (node.allow_any_port allows it for tests)",
     ),
-    Rule(("login.advertise",), lambda c: c.login.advertise is None or c.login.advertise.port != 0, "port 0 cannot be dialled"),
-    Rule(("center.advertise",), lambda c: c.center.advertise is None or c.center.advertise.port != 0, "port 0 cannot be dialled"),
+    Rule(("login.advertise",), lambda c: _can_be_dialled(c.login.advertise), "terminals could not dial it"),
+    Rule(("center.advertise",), lambda c: _can_be_dialled(c.center.advertise), "terminals could not dial it"),
+    Rule(
+        ("center.listen", "center.advertise"),
+        lambda c: "center" not in c.node.roles or c.center.advertise is not None or not c.center.listen.is_wildcard,
+        "terminals would be told to dial every address at once, which for them is their own machine; name in center.advertise the one "
+        "at which they find this center",
+    ),
     Rule(
         ("metrics.listen",),
         lambda c: c.metrics.listen is None or c.metrics.listen.is_loopback,

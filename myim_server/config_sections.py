@@ -5,6 +5,7 @@ to these defaults. Not here: reading files (`config_file`), and how values depen
 """
 
 import ipaddress
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -35,6 +36,19 @@ class Address:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it means every address of this machine: good to listen at, and nothing that anybody else could dial."""
+        try:
+            return socket.inet_aton(self.host) == bytes(4)  # "0" is one, too
+        except (OSError, UnicodeError):
+            pass
+        try:
+            address = ipaddress.IPv6Address(self.host)
+        except ValueError:
+            return False
+        return address.is_unspecified or (address.ipv4_mapped is not None and address.ipv4_mapped.is_unspecified)
 
 
 def parse_address(value: object) -> Address:

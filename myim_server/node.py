@@ -242,7 +242,7 @@ class Node:
     def addresses(self) -> dict[str, str]:
         """Where the doors are, as bound."""
         doors = {"login": self.login, "center": self.center}
-        return {name: f"{door.server_host}:{door.server_port}" for name, door in doors.items() if door is not None}
+        return {name: str(Address(str(door.server_host), int(door.server_port or 0))) for name, door in doors.items() if door is not None}
 
     # ------------------------------------------------------------------ callbacks and loops
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from myim_server.config_sections import Config
+from myim_server.config_sections import Address, Config, parse_address
+
+DEFAULT_SERVER = "127.0.0.1:7400"  # what `myim` dials without --server
 
 
 def welcome(config: Config, addresses: Mapping[str, str], identity: bytes) -> str:
@@ -20,18 +22,33 @@ def welcome(config: Config, addresses: Mapping[str, str], identity: bytes) -> st
     lines.append(f"  store          {config.store_url}")
     lines.append(f"  data           {config.data_dir}")
     if "login" in addresses:
-        host_port = addresses["login"]
-        server = "" if host_port == "127.0.0.1:7400" else f" --server {host_port}"
-        lines += [
-            "",
-            "Talk, in two other terminals:",
-            "",
-            f"  .venv/bin/myim{server} register alice      .venv/bin/myim{server} register bob",
-            f"  .venv/bin/myim{server} chat alice          .venv/bin/myim{server} chat bob",
-            "",
-            "then type  /to bob  and a line of text.",
-        ]
-        if config.login.listen.is_loopback:
-            lines.append("Only this machine can connect; set login.listen and center.listen in myim.yaml to let others in.")
+        lines += _how_to_talk(config, addresses["login"])
     lines += ["", "Ctrl-C stops it: users are told, what was promised is kept.", ""]
     return "\n".join(lines)
+
+
+def _how_to_talk(config: Config, bound: str) -> list[str]:
+    dialled = str(config.login.advertise or _seen_from_here(config, bound))
+    server = "" if dialled == DEFAULT_SERVER else f" --server {dialled}"
+    lines = [
+        "",
+        "Talk, in two other terminals:",
+        "",
+        f"  .venv/bin/myim{server} register alice      .venv/bin/myim{server} register bob",
+        f"  .venv/bin/myim{server} chat alice          .venv/bin/myim{server} chat bob",
+        "",
+        "then type  /to bob  and a line of text.",
+    ]
+    if config.login.advertise is None and config.login.listen.is_loopback:
+        lines.append("Only this machine can connect; set login.listen and center.listen in myim.yaml to let others in.")
+    elif config.login.advertise is None and config.login.listen.is_wildcard:
+        lines.append("From other machines: --server and this machine's name; login.advertise in myim.yaml puts it onto this screen.")
+    return lines
+
+
+def _seen_from_here(config: Config, bound: str) -> Address:
+    """The bound address; of every address of this machine, the one that serves on the machine itself."""
+    told = parse_address(bound)
+    if not config.login.listen.is_wildcard:
+        return told
+    return Address("::1" if ":" in config.login.listen.host else "127.0.0.1", told.port)

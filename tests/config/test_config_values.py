@@ -31,8 +31,15 @@ WRONG_VALUES = [
     ("CENTER__LISTEN", "http://a:7401", "brackets"),
     ("CENTER__LISTEN", "127.0.0.1:0", "port 0 would be another port at each start"),
     ("LOGIN__LISTEN", "127.0.0.1:0", "port 0 would be another port at each start"),
-    ("LOGIN__ADVERTISE", "chat.example:0", "port 0 cannot be dialled"),
-    ("CENTER__ADVERTISE", "chat.example:0", "port 0 cannot be dialled"),
+    ("LOGIN__ADVERTISE", "chat.example:0", "terminals could not dial it"),
+    ("LOGIN__ADVERTISE", "0.0.0.0:7400", "terminals could not dial it"),
+    ("CENTER__ADVERTISE", "chat.example:0", "terminals could not dial it"),
+    ("CENTER__ADVERTISE", "[::]:7401", "terminals could not dial it"),
+    ("CENTER__ADVERTISE", "0:7401", "terminals could not dial it"),
+    ("CENTER__LISTEN", "0.0.0.0:7401", "told to dial every address at once"),
+    ("CENTER__LISTEN", "[::]:7401", "told to dial every address at once"),
+    ("CENTER__LISTEN", "[::ffff:0.0.0.0]:7401", "told to dial every address at once"),
+    ("CENTER__LISTEN", "0:7401", "told to dial every address at once"),
     ("METRICS__LISTEN", "0.0.0.0:7409", "loopback address only"),
     ("METRICS__LISTEN", "chat.example:7409", "loopback address only"),
     ("NODE__ROLES", "", "at least one role"),
@@ -130,7 +137,7 @@ def test_an_inconsistency_in_the_file_names_the_line_that_was_written(tmp_path: 
 RIGHT_VALUES = [
     ("CENTER__LISTEN", "[::1]:9000", Address("::1", 9000)),
     ("CENTER__LISTEN", "[fe80::1%eth0]:9000", Address("fe80::1%eth0", 9000)),
-    ("CENTER__LISTEN", "0.0.0.0:1", Address("0.0.0.0", 1)),
+    ("LOGIN__LISTEN", "0.0.0.0:1", Address("0.0.0.0", 1)),
     ("CENTER__ADVERTISE", "chat.example:65535", Address("chat.example", 65535)),
     ("CENTER__ADVERTISE", "null", None),
     ("CENTER__ADVERTISE", "", None),
@@ -181,6 +188,14 @@ def test_an_unknown_variable_of_ours_is_an_error_and_others_are_not() -> None:
 
 def test_two_roles_may_share_an_address_on_different_nodes() -> None:
     assert load_config(None, {"MYIM_NODE__ROLES": "center", "MYIM_CENTER__LISTEN": "127.0.0.1:7400"}).center.listen.port == 7400
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "0"])
+def test_a_center_may_listen_everywhere_where_it_says_what_to_dial(host: str) -> None:
+    told = {"MYIM_CENTER__LISTEN": f"{host}:7401", "MYIM_CENTER__ADVERTISE": "chat.example.org:7401"}
+    assert load_config(None, told).center.listen.is_wildcard
+    alone = {"MYIM_NODE__ROLES": "login", "MYIM_CENTER__LISTEN": f"{host}:7401"}
+    assert "center" not in load_config(None, alone).node.roles
 
 
 def test_port_zero_is_there_for_tests_that_ask_for_it() -> None:
