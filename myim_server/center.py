@@ -126,6 +126,7 @@ class Center(StreamServer):
     def _serve(self, socket: Any, address: tuple[Any, ...]) -> None:
         """Handshake, first valid record, conversation, end (yields throughout)."""
         self._next_connection += 1
+        self._parts.metrics.connections += 1
         connection_id = f"c{self._next_connection}"
         try:
             socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
@@ -227,6 +228,8 @@ class Center(StreamServer):
             self._parts.log.error("connection_fault", connection=session.connection_id, fault=repr(fault), exc_info=fault)
             session.goodbye(ErrorCode.INTERNAL, "a fault of the server")
         finally:
+            if session.closed_with is not None:
+                self._parts.metrics.sessions_closed[session.closed_with.name] += 1
             del self._conversations[session]
             self._parts.router.go_offline(session)
             self._parts.commands.end(talk)

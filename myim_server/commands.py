@@ -335,7 +335,13 @@ class Commands:
 
     def _token(self, talk: Talk, message: Message, now: float) -> None:
         self._check_request(talk, message, now)
-        self._later(talk, message, lambda: self._services.renew(talk.ticket).encode())
+
+        def renew() -> bytes:
+            renewed = self._services.renew(talk.ticket).encode()
+            self._metrics.tokens_renewed += 1
+            return renewed
+
+        self._later(talk, message, renew)
 
     def _look_up(self, talk: Talk, message: Message, now: float) -> None:
         self._check_request(talk, message, now, is_empty=False)

@@ -21,34 +21,30 @@ BATCH_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 # Attribute → what it counts; each is exposed as myim_<attribute>_total.
 COUNTERS: dict[str, str] = {
     "messages_accepted": "QoS 1 user messages taken from senders, resends of known ones not counted",
-    "messages_resent": "QoS 1 user messages that repeated one already owned or settled",
     "settled_received": "messages settled as received by the target's application",
     "settled_stored": "messages settled as stored for the target",
     "qos0_accepted": "QoS 0 user messages taken from senders",
     "qos0_dropped": "QoS 0 user messages that were neither sent nor stored",
-    "copies_dropped": "best-effort copies for other terminals that were not sent",
     "offline_delivered": "stored messages handed to sessions",
     "receipts_confirmed": "messages confirmed by their target's terminal",
     "receipts_ignored": "confirmed names that had not been handed to the session",
     "replies_ignored": "replies from terminals to nothing that was asked",
-    "lanes_ended": "lanes that ended with messages in flight",
-    "sweeps": "comparisons of live sessions with the store",
+    "sweeps": "comparisons of live users with the store",
     "connections": "connections accepted, by either door",
     "sessions_opened": "sessions that began",
-    "sessions_replaced": "sessions replaced by a newer one of the same terminal",
-    "slow_readers_cut": "sessions closed with TOO_SLOW",
+    "sessions_replaced": "sessions that made room for a newer one, of the same terminal or of a user with too many",
     "rekeys": "keys renewed within a session",
     "logins": "logins that got a token",
     "registrations": "accounts made",
     "tokens_renewed": "tokens renewed at this center",
-    "store_failures": "calls of the store that failed",
+    "store_failures": "rounds of this node (polls, sweeps, purges) that the store failed",
     "log_lines_dropped": "log lines not written, by rate limit or because nobody took them",
 }
 
 # Attribute → (label, what it counts).
 LABELLED: dict[str, tuple[str, str]] = {
     "refused": ("code", "requests refused, by code"),
-    "sessions_closed": ("code", "sessions closed by this server, by code"),
+    "sessions_closed": ("code", "sessions this server closed, by code"),
     "handshakes_failed": ("code", "handshakes that gave no session or login, by code"),
     "bad_input": ("code", "input that the protocol forbids, by code"),
 }
@@ -63,22 +59,18 @@ class Metrics:
 
     # Declared one by one for the type checker; a test holds them equal to the tables above.
     messages_accepted: int
-    messages_resent: int
     settled_received: int
     settled_stored: int
     qos0_accepted: int
     qos0_dropped: int
-    copies_dropped: int
     offline_delivered: int
     receipts_confirmed: int
     receipts_ignored: int
     replies_ignored: int
-    lanes_ended: int
     sweeps: int
     connections: int
     sessions_opened: int
     sessions_replaced: int
-    slow_readers_cut: int
     rekeys: int
     logins: int
     registrations: int
@@ -97,8 +89,6 @@ class Metrics:
             setattr(self, name, Counter())
         self.registry = CollectorRegistry()
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
-        self.store_seconds = self._histogram("store_seconds", "a call of the store, by operation", SHORT_SECONDS, ("operation",))
-        self.password_seconds = self._histogram("password_seconds", "one password hash, waiting included", SHORT_SECONDS)
         self.hub_stall_seconds = self._histogram("hub_stall_seconds", "how late the hub's own timer was", SHORT_SECONDS)
         self.batch_rows = self._histogram("batch_rows", "rows committed together", BATCH_SIZES)
         self.registry.register(_Collector(self))
@@ -129,8 +119,8 @@ class Metrics:
         for name, (what, read) in self._gauges.items():
             yield name, what, float(read())
 
-    def _histogram(self, name: str, what: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()) -> Histogram:
-        return Histogram(PREFIX + name, what, labels, buckets=buckets, registry=self.registry)
+    def _histogram(self, name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(PREFIX + name, what, buckets=buckets, registry=self.registry)
 
 
 class _Collector(Collector):

@@ -158,7 +158,7 @@ class Node:
         sessions = Sessions(config.sessions_per_user)
         batch = self._config.store
         shelf_limits = ShelfLimits(batch.batch_rows, batch.batch_linger_ms / 1000, delivery.store_seconds)
-        shelf = Shelf(store.offline, self.node_id, shelf_limits, gevent.spawn)
+        shelf = Shelf(store.offline, self.node_id, shelf_limits, gevent.spawn, self.metrics.batch_rows.observe)
         around = Surroundings(
             self.node_id, time.monotonic, gevent.spawn, sessions, self._directory, shelf, store.receipts, self.metrics
         )

@@ -63,7 +63,7 @@ class Session:
     """
 
     __slots__ = (
-        "user", "slot", "incarnation", "user_generation", "connection_id", "last_heard", "is_over", "began", "is_closing",
+        "user", "slot", "incarnation", "user_generation", "connection_id", "last_heard", "is_over", "began", "is_closing", "closed_with",
         "_sealer", "_socket", "_send_raw", "_outbound", "_bound", "_slow_seconds", "_parts", "_part_bytes", "_unsent", "_is_dirty",
         "_writer", "_on_cut",
     )  # fmt: skip
@@ -86,6 +86,7 @@ class Session:
         self.last_heard = 0.0
         self.is_over = False
         self.began = 0.0
+        self.closed_with: ErrorCode | None = None  # why this side ended it, if it did
         self._sealer = sealer
         self._socket = socket
         self._send_raw = socket._sock.send  # the non-blocking socket itself: no switch, no watcher, for nearly every send
@@ -186,7 +187,11 @@ class Session:
                 while self._unsent and not self.is_over:
                     sent = self._socket.send(self._unsent)
                     self._unsent = self._unsent[sent:]
-        except (OSError, gevent.Timeout):
+        except OSError:
+            self.cut()
+            return
+        except gevent.Timeout:
+            self.closed_with = self.closed_with or ErrorCode.TOO_SLOW
             self.cut()
             return
         self._writer = None
@@ -195,6 +200,7 @@ class Session:
     def goodbye(self, code: ErrorCode, text: str) -> None:
         """End the session with a reason: GOODBYE, an empty record [P-2.3], the end of the connection."""
         if not self.is_over and not self.is_closing:
+            self.closed_with = code
             self._say_last(encode_error(Command.GOODBYE, 0, 0, 0, code, text))
 
     def send_frame(self, make: Callable[[], bytes]) -> None:

@@ -131,6 +131,7 @@ class Router:
         """A session begins: list it in the directory before its first read, reopen the lanes of the sender it is. SessionRefused
         STALE_CONNECTION."""
         for replaced in self._sessions.add(session):
+            self._metrics.sessions_replaced += 1
             self._leave(replaced, is_staying=replaced.key == session.key)
             replaced.goodbye(ErrorCode.REPLACED, "a newer session of this terminal took over")
         user, slot = session.user, session.slot
@@ -181,6 +182,7 @@ class Router:
     def receipt(self, party: Party, pairs: Sequence[tuple[int, int]]) -> None:
         """The terminal's application has these."""
         actions, strange = party.inbox.receipt(pairs)
+        self._metrics.receipts_confirmed += len(pairs) - strange
         self.carry_out(actions)
         if strange:
             self._metrics.receipts_ignored += strange
@@ -307,6 +309,7 @@ class Router:
             encode_delivery(row.qos, row.user, target, row.time, row.body, (row.entered, row.message_id, node_id))
             for row in cast("list[StoredMessage]", action.rows)
         ]
+        self._metrics.offline_delivered += len(messages)
         party.session.send_many(messages, sum(map(len, messages)))
 
     def _received(self, action: target_side.Received) -> None:
@@ -408,6 +411,7 @@ class Router:
         users = list(self.inboxes.users)
         if not users:
             return
+        self._metrics.sweeps += 1
         with_rows = self._shelf.users_with_rows(users)
         with_receipts = self._receipts.users_with_receipts(users)
         for party in list(self.parties.values()):

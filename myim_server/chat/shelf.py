@@ -58,8 +58,17 @@ class _Put(NamedTuple):
 class Shelf:
     """Group-committed access to stored point-to-point messages."""
 
-    def __init__(self, offline: Offline, node_id: int, limits: ShelfLimits, spawn: Callable[..., object]) -> None:
+    def __init__(
+        self,
+        offline: Offline,
+        node_id: int,
+        limits: ShelfLimits,
+        spawn: Callable[..., object],
+        count_rows: Callable[[int], object] = lambda rows: None,
+    ) -> None:
+        """count_rows: told of each commit's number of rows."""
         self._offline = offline
+        self._count_rows = count_rows
         self._node_id = node_id
         self._store_seconds = limits.store_seconds
         self._last_put = 0
@@ -111,6 +120,7 @@ class Shelf:
             for letter in letters
         ]
         codes = iter([_CODES[inserted] for inserted in self._offline.insert(messages)])
+        self._count_rows(len(messages))
         return [[(letter.time, next(codes)) for letter in letters] for letters in wanted]
 
     def _flush_reads(self, items: Sequence[Inbox]) -> list[Page]:

@@ -1,11 +1,13 @@
 """What is counted can be read, and the tables, the attributes and the text agree."""
 
 import typing
+from pathlib import Path
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+import myim_server
 from myim_server.metrics import COUNTERS, LABELLED, Metrics
 
 
@@ -23,6 +25,12 @@ def test_the_attributes_are_those_of_the_tables() -> None:
     assert [name for name, kind in declared.items() if kind is not int] == list(LABELLED)
 
 
+@pytest.mark.parametrize("name", [*COUNTERS, *LABELLED, "hub_stall_seconds", "batch_rows"])
+def test_whatever_is_shown_is_counted_somewhere_in_the_server(name: str) -> None:
+    sources = [path.read_text() for path in Path(myim_server.__file__).parent.rglob("*.py") if path.name != "metrics.py"]
+    assert any(f"metrics.{name}" in source for source in sources)
+
+
 def test_every_counter_is_shown_and_starts_at_nought() -> None:
     shown = values(Metrics())
     assert {name: shown[f"myim_{name}_total", ""] for name in COUNTERS} == dict.fromkeys(COUNTERS, 0)
@@ -33,11 +41,11 @@ def test_increments_are_shown_with_their_code() -> None:
     metrics.messages_accepted += 64
     metrics.refused["SLOW_DOWN"] += 2
     metrics.refused["BAD_TIME"] += 1
-    metrics.store_seconds.labels("insert").observe(0.003)
+    metrics.batch_rows.observe(64)
     shown = values(metrics)
     assert shown["myim_messages_accepted_total", ""] == 64
     assert (shown["myim_refused_total", "SLOW_DOWN"], shown["myim_refused_total", "BAD_TIME"]) == (2, 1)
-    assert shown["myim_store_seconds_count", "insert"] == 1
+    assert (shown["myim_batch_rows_count", ""], shown["myim_batch_rows_sum", ""]) == (1, 64)
 
 
 def test_a_gauge_is_asked_at_each_scrape_and_its_name_is_taken_once() -> None:
