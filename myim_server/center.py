@@ -112,6 +112,8 @@ class Center(StreamServer):
         self._limits = limits
         self._parts = parts
         self._shaking: Counter[str] = Counter()
+        # All readers share it, since none yields before it has copied its bytes out: to ask for 64 KiB at each read costs more than reading.
+        self._read_buffer = memoryview(bytearray(_READ_BYTES))
         self._conversations: dict[Session, _Conversation] = {}
         self._next_connection = 0
         self.is_draining = False
@@ -239,7 +241,7 @@ class Center(StreamServer):
         """The reading loop: until the peer ends, or the session is over."""
         session, connection = conversation.session, conversation.connection
         receive, take, now = connection.receive_data, self._parts.commands.receive, self._parts.now
-        read = socket._sock.recv
+        read, buffer = socket._sock.recv_into, self._read_buffer
         hub = gevent.get_hub()
         watcher = hub.loop.io(socket.fileno(), _READABLE)
         watcher.start(gevent.getcurrent().switch)
@@ -247,15 +249,15 @@ class Center(StreamServer):
             while not (session.is_over or connection.is_peer_closed):
                 hub.switch()
                 try:
-                    data = read(_READ_BYTES)
+                    count = read(buffer)
                 except BlockingIOError:
                     continue
-                if not data:
+                if not count:
                     return
                 if session.is_closing:  # its end is decided: late acts of a replaced session must not count
                     return
                 session.last_heard = heard = now()
-                messages = receive(data)
+                messages = receive(bytes(buffer[:count]))
                 if messages:
                     take(talk, messages, heard)
         finally:
