@@ -73,6 +73,12 @@ RULES: tuple[Rule, ...] = (
         "terminals would be told to dial every address at once, which for them is their own machine; name in center.advertise the one "
         "at which they find this center",
     ),
+    Rule(("login.servers",), lambda c: all(map(_can_be_dialled, c.login.servers)), "terminals could not dial one of them"),
+    Rule(
+        ("node.roles", "login.servers"),
+        lambda c: "center" in c.node.roles or "login" not in c.node.roles or bool(c.login.servers),
+        "a login center that runs apart from its centers must be told where terminals find them: name them in login.servers",
+    ),
     Rule(
         ("metrics.listen",),
         lambda c: c.metrics.listen is None or c.metrics.listen.is_loopback,

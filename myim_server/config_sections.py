@@ -76,8 +76,8 @@ def _parse_host(host: str) -> str:
         return host[1:-1]
     if ":" in host:
         raise ValueError(f"an IPv6 address needs brackets: [{host}]")
-    if any(character.isspace() or character in "/@[]%" or not character.isprintable() for character in host):
-        raise ValueError(f"{host!r} is not a host")
+    if len(host) > 255 or any(character.isspace() or character in "/@[]%" or not character.isprintable() for character in host):
+        raise ValueError(f"{host[:60]!r} is not a host")
     return host
 
 
@@ -145,6 +145,7 @@ class LoginSection(Section):
 
     listen: Listen = Address("127.0.0.1", 7400)
     advertise: Listen | None = None
+    servers: Annotated[tuple[Listen, ...], BeforeValidator(_to_tuple), Field(max_length=16)] = ()
     registration: Literal["open", "closed"] = "open"
     password_threads: Annotated[int, Field(ge=1, le=256)] | None = None
     password_queue: Count = 200

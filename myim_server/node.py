@@ -128,6 +128,7 @@ class Node:
 
     def _build_login(self, store: Store, tickets: Tickets) -> None:
         config = self._config.login
+        servers = self._told_servers if config.servers else self._servers
         login_keys = keys.open_login_keys(self._config.data_dir)
         self._passwords = Passwords(config.password_threads or os.cpu_count() or 1, config.password_queue)
         self.identity = login_keys.identity
@@ -137,13 +138,13 @@ class Node:
             store.throttles,
             self._passwords,
             tickets,
-            servers=self._servers,
+            servers=servers,
             trusted=TrustedNetworks(config.trusted_networks),
             is_registration_open=config.registration == "open",
         )
         limits = LoginLimits(config.max_handshakes, config.max_handshakes_per_address, config.handshake_seconds)
         listen = (config.listen.host, config.listen.port)
-        self.login = LoginCenter(listen, login_keys, accounts, self._servers, wall_clock, self.metrics, limits)
+        self.login = LoginCenter(listen, login_keys, accounts, servers, wall_clock, self.metrics, limits)
         self.login.build()
 
     def count_dropped_line(self) -> None:
@@ -251,6 +252,13 @@ class Node:
             contents.Server(one.node, "center", one.host, one.port, one.priority, one.load, one.is_draining)
             for one in self._directory.servers()
             if one.role == "center"
+        ]
+
+    def _told_servers(self) -> list[contents.Server]:
+        """The centers that run apart, as configured; the login center knows no more of them than where they are [P-7.11]."""
+        return [
+            contents.Server(0, "center", one.host, one.port, position, 0, False)
+            for position, one in enumerate(self._config.login.servers)
         ]
 
     def _publish(self) -> None:

@@ -42,6 +42,12 @@ WRONG_VALUES = [
     ("CENTER__LISTEN", "0:7401", "told to dial every address at once"),
     ("METRICS__LISTEN", "0.0.0.0:7409", "loopback address only"),
     ("METRICS__LISTEN", "chat.example:7409", "loopback address only"),
+    ("LOGIN__SERVERS", "a.example", "must be host:port"),
+    ("LOGIN__SERVERS", "a.example:7401,b.example:0", "terminals could not dial one of them"),
+    ("LOGIN__SERVERS", "0.0.0.0:7401", "terminals could not dial one of them"),
+    ("LOGIN__SERVERS", ",".join(["a.example:7401"] * 17), "at most 16 items"),
+    ("LOGIN__SERVERS", "x" * 256 + ":7401", "is not a host"),
+    ("NODE__ROLES", "login", "name them in login.servers"),
     ("NODE__ROLES", "", "at least one role"),
     ("NODE__ROLES", "[]", "at least one role"),
     ("NODE__ROLES", "login,login", "each once"),
@@ -150,6 +156,7 @@ RIGHT_VALUES = [
     ("NODE__DATA_DIR", "/var/lib/my im: 😀", "/var/lib/my im: 😀"),
     ("LOGIN__TRUSTED_NETWORKS", "10.0.0.0/8,fd00::/8", ("10.0.0.0/8", "fd00::/8")),
     ("LOGIN__TRUSTED_NETWORKS", "", ()),
+    ("LOGIN__SERVERS", "a.example:7401, [::1]:7402", (Address("a.example", 7401), Address("::1", 7402))),
     ("LOGIN__PASSWORD_THREADS", "4", 4),
     ("LOGIN__PASSWORD_THREADS", "null", None),
     ("TOKENS__POLL_SECONDS", "0.5", 0.5),
@@ -194,7 +201,7 @@ def test_two_roles_may_share_an_address_on_different_nodes() -> None:
 def test_a_center_may_listen_everywhere_where_it_says_what_to_dial(host: str) -> None:
     told = {"MYIM_CENTER__LISTEN": f"{host}:7401", "MYIM_CENTER__ADVERTISE": "chat.example.org:7401"}
     assert load_config(None, told).center.listen.is_wildcard
-    alone = {"MYIM_NODE__ROLES": "login", "MYIM_CENTER__LISTEN": f"{host}:7401"}
+    alone = {"MYIM_NODE__ROLES": "login", "MYIM_LOGIN__SERVERS": "a.example:7401", "MYIM_CENTER__LISTEN": f"{host}:7401"}
     assert "center" not in load_config(None, alone).node.roles
 
 

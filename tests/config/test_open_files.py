@@ -58,6 +58,6 @@ def test_the_real_limit_can_be_read() -> None:
 
 
 def test_what_is_needed_follows_the_roles_and_limits() -> None:
-    only_login = load_config(None, {"MYIM_NODE__ROLES": "login"}).descriptors_needed
+    only_login = load_config(None, {"MYIM_NODE__ROLES": "login", "MYIM_LOGIN__SERVERS": "a.example:7401"}).descriptors_needed
     both = load_config(None, {"MYIM_CENTER__MAX_CONNECTIONS": "1000"}).descriptors_needed
     assert both == only_login + 1000 + 200
