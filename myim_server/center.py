@@ -112,7 +112,7 @@ class Center(StreamServer):
         self._limits = limits
         self._parts = parts
         self._shaking: Counter[str] = Counter()
-        # All readers share it, since none yields before it has copied its bytes out: to ask for 64 KiB at each read costs more than reading.
+        # Shared by all readers, since none yields before it has copied its bytes out: to ask for 64 KiB each time costs more than reading.
         self._read_buffer = memoryview(bytearray(_READ_BYTES))
         self._conversations: dict[Session, _Conversation] = {}
         self._next_connection = 0

@@ -15,7 +15,7 @@ The two rules that everything here serves:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from myim_server.chat.lane import Letter
 
@@ -135,14 +135,15 @@ class Inbox:
     """
 
     __slots__ = (
-        "user", "slot", "window", "is_fetching", "is_open", "is_reading", "is_read_wanted", "is_fetch_answer_due", "is_fetch_covered",
+        "user", "slot", "window", "outlet", "is_fetching", "is_open", "is_reading", "is_read_wanted",
+        "is_fetch_answer_due", "is_fetch_covered",
         "reading_for", "lanes", "handed", "names", "unconfirmed_rows", "unconfirmed_bytes", "confirming", "handed_count", "last_active",
     )  # fmt: skip
 
     def __init__(self, user: int, slot: int, window: Window) -> None:
-        self.user = user
-        self.slot = slot
+        self.user, self.slot = user, slot
         self.window = window
+        self.outlet: Any = None  # the router's note: whom this session's messages go to
         self.is_open = True
         self.is_fetching = False
         self.is_reading = False

@@ -22,6 +22,7 @@ from __future__ import annotations
 import enum
 import zlib
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from myim_wire.errors import ErrorCode
@@ -138,18 +139,17 @@ class Lane:
     """
 
     __slots__ = (
-        "user", "slot", "target", "state", "attempt", "center", "queue", "waiting", "is_taking", "refused_code",
+        "user", "slot", "target", "key", "bound_inbox", "state", "attempt", "center", "queue", "waiting", "is_taking", "refused_code",
         "last_time", "settled", "since", "is_poke_due", "patience",
     )  # fmt: skip
 
     def __init__(self, user: int, slot: int, target: int, patience: Patience, first_attempt: int = 0) -> None:
-        self.user = user
-        self.slot = slot
-        self.target = target
+        self.user, self.slot, self.target = user, slot, target
+        self.key = user << 6 | slot
+        self.bound_inbox: object = None  # the router's note: where the present attempt is bound, if that is at this very center
         self.patience = patience
         self.state = LaneState.REST
-        self.attempt = first_attempt
-        self.center = 0
+        self.attempt, self.center = first_attempt, 0
         self.queue: dict[int, Letter] = {}
         self.waiting: set[int] = set()
         self.is_taking = False
@@ -383,7 +383,7 @@ class Lane:
             self.last_time = max(self.settled, default=0)
 
     def _forget_old_settlings(self) -> None:
-        for time in list(self.settled)[: max(0, len(self.settled) - _SETTLED_REMEMBERED)]:
+        for time in list(islice(self.settled, max(0, len(self.settled) - _SETTLED_REMEMBERED))):
             del self.settled[time]
 
     @property

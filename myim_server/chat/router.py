@@ -36,6 +36,8 @@ from myim_wire.messages import QOS1, Command, encode_delivery, encode_error, enc
 # A settling as one struct, the most frequent message of all [P-8.1]: length, command, flags REPLY, user, target, time, outcome.
 _settling = struct.Struct(">BBBQQQB").pack
 _SETTLING_BYTES = 28
+_NO_LANES: dict[int, Lane] = {}
+_NOWHERE = Inbox(0, 0, Window())  # bound to nothing: whatever follows an opening that found nobody comes back from here
 _RECEIPTS_TO_SENDER = 3
 _RECEIPT_PAGE = 500
 _RETRY_MS = {ErrorCode.STORE_UNAVAILABLE: 1000, ErrorCode.SLOW_DOWN: 500, ErrorCode.BUSY: 500, ErrorCode.OUT_OF_ORDER: 0}
@@ -137,6 +139,7 @@ class Router:
         user, slot = session.user, session.slot
         place = Place(self.node_id, endpoint, slot, *session.incarnation)
         party = Party(session, Inbox(user, slot, self._window), ReceiptDrain(user, slot), self.lanes.of_terminal(user, slot), place)
+        party.inbox.outlet = session
         self.parties[session.key] = party
         self._directory.publish(user, place)
         self.inboxes.add(party.inbox)
@@ -200,15 +203,22 @@ class Router:
     def _forward(self, action: owner_side.Forward) -> None:
         lane = action.lane
         self._busy_lanes[lane] = None
-        now = self._now()
         if action.is_opening:
-            self._busy_inboxes.update(dict.fromkeys(self.inboxes.of(lane.target)))
-        carry = self.inboxes.open if action.is_opening else self.inboxes.follow
-        self.carry_out(carry(self.node_id, lane.user << 6 | lane.slot, lane.target, action.attempt, action.letters, now))
+            self._open(action)
+        else:  # the inbox itself knows whether the lane is still bound to it
+            follow = cast(Inbox, lane.bound_inbox).follow
+            self.carry_out(follow(self.node_id, lane.key, action.attempt, action.letters, self._now()))
+
+    def _open(self, action: owner_side.Forward) -> None:
+        lane = action.lane
+        self._busy_inboxes.update(dict.fromkeys(self.inboxes.of(lane.target)))
+        opened = self.inboxes.open(self.node_id, lane.key, lane.target, action.attempt, action.letters, self._now())
+        lane.bound_inbox = self.inboxes.bound.get((self.node_id, lane.key, lane.target), _NOWHERE)
+        self.carry_out(opened)
 
     def _end(self, action: owner_side.End) -> None:
         lane = action.lane
-        self.carry_out(self.inboxes.end(self.node_id, lane.user << 6 | lane.slot, lane.target, action.attempt))
+        self.carry_out(self.inboxes.end(self.node_id, lane.key, lane.target, action.attempt))
 
     def _poke(self, action: owner_side.Poke) -> None:
         for inbox in self.inboxes.of(action.lane.target):
@@ -216,7 +226,7 @@ class Router:
 
     def _cut_off(self, action: owner_side.CutOff) -> None:
         lane = action.lane  # this center itself did not answer: its inbox lost track, so the binding is void
-        self.carry_out(self.inboxes.end(self.node_id, lane.user << 6 | lane.slot, lane.target, action.attempt))
+        self.carry_out(self.inboxes.end(self.node_id, lane.key, lane.target, action.attempt))
 
     def _store(self, action: owner_side.Store) -> None:
         lane, attempt = action.lane, action.attempt
@@ -231,7 +241,7 @@ class Router:
         self._shelf.put(lane.user, lane.target, 1, action.letters, done, self._now())
 
     def _forget_if_gone(self, lane: Lane) -> None:
-        if lane.is_idle and (lane.user << 6 | lane.slot) not in self.parties:
+        if lane.is_idle and (lane.key) not in self.parties:
             self.carry_out(self.lanes.forget_idle(lane.user, lane.slot, self._now()))
 
     def _settle(self, action: owner_side.Settle) -> None:
@@ -240,17 +250,20 @@ class Router:
             self._metrics.settled_received += len(action.times)
         else:
             self._metrics.settled_stored += len(action.times)
-        party = self.parties.get(lane.user << 6 | lane.slot)
+        party = self.parties.get(lane.key)
         if party is None:
             return
         user, target, outcome = lane.user, lane.target, action.outcome
+        if len(action.times) == 1:
+            party.session.send(_settling(_SETTLING_BYTES, 2, 0x40, user, target, action.times[0], outcome))
+            return
         replies = [_settling(_SETTLING_BYTES, 2, 0x40, user, target, time, outcome) for time in action.times]
         party.session.send_many(replies, _SETTLING_BYTES * len(replies))
 
     def _refuse(self, action: owner_side.Refuse) -> None:
         lane, code = action.lane, action.code
         self._metrics.refused[code.name] += len(action.times)
-        party = self.parties.get(lane.user << 6 | lane.slot)
+        party = self.parties.get(lane.key)
         if party is not None:
             for time in action.times:
                 party.session.send(
@@ -265,14 +278,15 @@ class Router:
     def _hand_letters(self, action: target_side.HandLetters) -> None:
         inbox = action.inbox
         self._busy_inboxes[inbox] = None
-        party = self.parties.get(inbox.user << 6 | inbox.slot)
-        if party is None or party.inbox is not inbox:
-            return
-        node_id, user, target = self.node_id, action.sender_key >> 6, inbox.user
-        messages = [
-            encode_delivery(QOS1, user, target, letter[0], letter[1], (node_id, letter[2], node_id)) for letter in action.letters
-        ]
-        party.session.send_many(messages, sum(map(len, messages)))
+        node_id, user, target, session = self.node_id, action.sender_key >> 6, inbox.user, inbox.outlet
+        if len(action.letters) == 1:
+            time, body, message_id, _, _ = action.letters[0]
+            session.send(encode_delivery(QOS1, user, target, time, body, (node_id, message_id, node_id)))
+        else:
+            messages = [
+                encode_delivery(QOS1, user, target, letter[0], letter[1], (node_id, letter[2], node_id)) for letter in action.letters
+            ]
+            session.send_many(messages, sum(map(len, messages)))
         online = self.inboxes.users
         if len(online[target]) > 1 or len(online.get(user, ())) > 1:
             self._give_copies(action)
@@ -313,10 +327,10 @@ class Router:
         party.session.send_many(messages, sum(map(len, messages)))
 
     def _received(self, action: target_side.Received) -> None:
-        lane = self.lanes.get(action.sender_key >> 6, action.sender_key & 63, action.target)
+        lane = self.lanes.terminals.get(action.sender_key, _NO_LANES).get(action.target)
         if lane is not None:
             self.carry_out(lane.received(action.attempt, action.times, self._now()))
-            if not lane.queue:
+            if not lane.queue and lane.key not in self.parties:
                 self._forget_if_gone(lane)
 
     def _returned(self, action: target_side.Returned) -> None:
