@@ -109,7 +109,7 @@ def admin(context: click.Context) -> None:
     """Operator commands; see `admin --help`."""
     from myim_server.admin import admin as commands
 
-    commands.main(args=context.args, prog_name="myim_server admin")
+    commands.main(args=context.args, prog_name="python -m myim_server admin")
 
 
 if __name__ == "__main__":

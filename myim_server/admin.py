@@ -23,7 +23,7 @@ import click
 from myim_server import throttles
 from myim_server.chat.names import parse_name
 from myim_server.config import ConfigError, load_config
-from myim_server.config_sections import Config
+from myim_server.config_sections import SQLITE_PREFIX, Config
 from myim_server.keys import open_cluster_secret, open_login_keys, open_node_key
 from myim_server.refusals import RequestRefused, StoreRefused
 from myim_server.secret_files import SecretRefused
@@ -69,9 +69,17 @@ def load(path: Path | None) -> Config:
 
 
 @contextmanager
-def opened(path: Path | None, *, migrate: bool = False) -> Iterator[Place]:
-    """Store and ticket keys of the config's installation; all that can be wrong with them ends the command with 1."""
+def opened(path: Path | None, *, migrate: bool = False, may_be_new: bool = False) -> Iterator[Place]:
+    """Store and ticket keys of the config's installation; all that can be wrong with them ends the command with 1.
+
+    Where no node ever ran, nothing is made and the command ends with 1, unless it `may_be_new`.
+    """
     config = load(path)
+    if not (may_be_new or has_run(config)):
+        raise Failed(
+            f"no node ever ran on {config.data_dir.absolute()}: start this command in the directory where the node is started, "
+            "or name the node's config with --config"
+        )
     try:
         config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         store = open_store(
@@ -94,6 +102,12 @@ def opened(path: Path | None, *, migrate: bool = False) -> Iterator[Place]:
         raise Failed("a user has 64 terminals already; mint under another prefix") from None
     finally:
         store.close()
+
+
+def has_run(config: Config) -> bool:
+    """Whether a node left its files where the config says; each of the two keys may have been removed on purpose (docs/operations.md)."""
+    has_keys = any(os.path.lexists(path) for path in (config.data_dir / "node.key", config.cluster_secret_file))
+    return has_keys and (not config.store.is_sqlite or os.path.lexists(config.store_url.removeprefix(SQLITE_PREFIX)))
 
 
 def configured(command: Callable[..., None]) -> Callable[..., None]:
@@ -132,7 +146,8 @@ def rotate_keys(path: Path | None, compromised: bool) -> None:
             click.echo("all ticket keys dropped; every terminal has to log in with its password")
         else:
             place.tickets.rotate(is_due=True)
-            click.echo(f"a new ticket key is made; {place.tickets.accepted} are accepted")
+            accepted = place.tickets.accepted
+            click.echo(f"a new ticket key is made; {accepted} {'is' if accepted == 1 else 'are'} accepted")
 
 
 @admin.command()
@@ -218,7 +233,7 @@ def mint(path: Path | None, count: int, prefix: str, out: Path) -> None:
     """Make accounts without passwords, each with a terminal and a token, for benches and floods."""
     if parse_name(f"{prefix}{count - 1}") is None:
         raise click.BadParameter("is no beginning of a name", param_hint="--prefix")
-    with opened(path) as place, private_file(out) as file:
+    with opened(path, may_be_new=True) as place, private_file(out) as file:
         place.tickets.rotate()
         for first in range(0, count, MINTED_AT_ONCE):
             names = [f"{prefix}{number}" for number in range(first, min(count, first + MINTED_AT_ONCE))]
@@ -286,7 +301,7 @@ def private_file(path: Path) -> Iterator[Any]:
 @configured
 def migrate(path: Path | None) -> None:
     """Bring the store to this program's schema version; make a copy of it first."""
-    with opened(path, migrate=True):
+    with opened(path, migrate=True, may_be_new=True):
         click.echo("the store is at this program's version")
 
 
@@ -300,6 +315,6 @@ def check(path: Path | None) -> None:
         if place.tickets.accepted < kept:
             raise Failed(f"{kept - place.tickets.accepted} of {kept} ticket keys do not open: is the cluster secret another one?")
         node = open_node_key(place.config.data_dir).node_id
-        click.echo(f"store ok, {kept} ticket keys, node {node}")
+        click.echo(f"store ok, {kept} ticket key{'s' * (kept != 1)}, node {node}")
         if "login" in place.config.node.roles:
             click.echo(f"login identity {open_login_keys(place.config.data_dir).identity.hex()}")

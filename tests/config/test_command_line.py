@@ -123,6 +123,10 @@ def test_a_sound_node_passes_the_check_and_leaves_its_keys_to_the_owner_alone(tm
     assert loose == []
 
 
+def test_usage_names_the_program_as_it_is_called(tmp_path: Path) -> None:
+    assert "Usage: python -m myim_server admin revoke" in node(tmp_path, "admin", "revoke", "--help")[1]
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["node", "--help"], ["admin", "--help"]])
 def test_help_is_no_error(tmp_path: Path, arguments: list[str]) -> None:
     code, output = node(tmp_path, *arguments)

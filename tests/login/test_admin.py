@@ -187,8 +187,48 @@ def test_showing_a_user_tells_no_secret(house: Installation) -> None:
 
 
 def test_check_and_migrate_say_that_all_is_well(house: Installation) -> None:
-    assert "store ok, 1 ticket keys" in house.run("check")
+    assert "store ok, 1 ticket key, node" in house.run("check")
     assert "version" in house.run("migrate")
+
+
+EVERY_COMMAND = [
+    ["check"], ["rotate-keys"], ["rotate-keys", "--compromised"], ["revoke", "alice"], ["lock", "alice"], ["unlock", "alice"],
+    ["users", "show", "alice"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", EVERY_COMMAND, ids=" ".join)
+def test_where_no_node_ever_ran_a_command_says_so_and_makes_nothing(tmp_path: Path, arguments: list[str]) -> None:
+    config = tmp_path / "myim.yaml"
+    config.write_text(f"node:\n  data_dir: {tmp_path}/data\n")
+    result = CliRunner().invoke(admin, [*arguments, "--config", str(config)])
+    assert (result.exit_code, f"no node ever ran on {tmp_path}/data" in result.output) == (1, True)
+    assert list(tmp_path.iterdir()) == [config]
+
+
+@pytest.mark.parametrize("arguments", EVERY_COMMAND, ids=" ".join)
+def test_where_the_database_is_gone_a_command_makes_no_empty_one(house: Installation, arguments: list[str]) -> None:
+    house.store.close()
+    for file in (house.directory / "data").glob("myim.db*"):
+        file.unlink()
+    assert "no node ever ran" in house.run(*arguments, code=1)
+    assert list((house.directory / "data").glob("myim.db*")) == []
+
+
+def test_accounts_may_be_minted_and_tables_made_before_the_first_start(tmp_path: Path) -> None:
+    for number, arguments in enumerate((["migrate"], ["mint", "--count", "1", "--prefix", "p", "--out", str(tmp_path / "minted")])):
+        config = tmp_path / f"{number}.yaml"
+        config.write_text(f"node:\n  data_dir: {tmp_path}/{number}\n")
+        result = CliRunner().invoke(admin, [*arguments, "--config", str(config)])
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / str(number) / "myim.db").exists()
+
+
+@pytest.mark.parametrize("removed", ["cluster.secret", "node.key"])
+def test_a_key_that_was_removed_on_purpose_does_not_hide_the_installation(house: Installation, removed: str) -> None:
+    house.run("check")
+    (house.directory / "data" / removed).unlink()
+    assert "dropped" in house.run("rotate-keys", "--compromised")
 
 
 def test_check_notices_another_cluster_secret(house: Installation) -> None:
