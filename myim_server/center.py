@@ -163,8 +163,6 @@ class Center(StreamServer):
 
     def _establish(self, socket: Any, connection_id: str) -> tuple[Talk, _Conversation, list[Message]] | None:
         parts = self._parts
-        if self.is_draining:
-            raise SessionRefused(ErrorCode.DRAINING, "this center takes no new sessions")
         connection = Connection.for_center()
         while connection.connect is None:
             data = socket.recv(_READ_BYTES)
@@ -172,7 +170,7 @@ class Center(StreamServer):
                 return None
             connection.receive_data(data)
         connect = connection.connect
-        ticket = parts.admission.admit(connect.token)
+        ticket = self._admit(connect.token)
         incarnation = (ticket.terminal_generation, connect.connection_number)
         parts.router.check(ticket.user, ticket.slot, incarnation)
         socket.sendall(connection.accept(ticket.session_key, ticket.terminal_public, parts.random(32), parts.random(32)))
@@ -184,10 +182,16 @@ class Center(StreamServer):
             messages = connection.receive_data(data)
             if connection.is_peer_closed:
                 return None
+        self._admit(connect.token)  # again: it may have been revoked while the first record was awaited; nothing yields from here on
         session = self._new_session(socket, ticket, incarnation, connection, connection_id)
         party = parts.router.come_online(session, parts.node_id)
         talk = parts.commands.begin(party, ticket, lambda: connection.answer_rekey(parts.random(32)))
         return talk, _Conversation(session, connection), messages
+
+    def _admit(self, token: bytes) -> Ticket:
+        if self.is_draining:
+            raise SessionRefused(ErrorCode.DRAINING, "this center takes no new sessions")
+        return self._parts.admission.admit(token)
 
     def _new_session(
         self, socket: Any, ticket: Ticket, incarnation: tuple[int, int], connection: Connection, connection_id: str

@@ -109,6 +109,7 @@ class Tickets:
         self._renew_within = int(renew_days * 24 * HOUR)
         self._keys: dict[int, _Key] = {}
         self._reading = BoundedSemaphore(1)
+        self._is_alarm = False
         self._read_at = -REFRESH_SECONDS
         self._started = clock() - int(monotonic() * SECOND)
 
@@ -162,7 +163,9 @@ class Tickets:
         Raises StoreUnavailable; the cached keys then stay.
         """
         with self._reading:
-            return self._read()
+            self._read()
+        is_alarm, self._is_alarm = self._is_alarm, False
+        return is_alarm
 
     def rotate(self, *, is_due: bool = False) -> None:
         """Make a new key when the newest is a day old, or there is none, or `is_due`; drop those no ticket can need; yields.
@@ -215,7 +218,7 @@ class Tickets:
                     raise SessionRefused(ErrorCode.BUSY, "the ticket keys cannot be read") from error
             return self._keys.get(key_id)
 
-    def _read(self) -> bool:
+    def _read(self) -> None:
         self._read_at = self._monotonic()
         rows = self._store.keys()
         keys = {}
@@ -225,8 +228,9 @@ class Tickets:
                 keys[row.key_id] = _Key(TicketKey(row.key_id, key), row.created)
         gone = [key for key_id, key in self._keys.items() if key_id not in keys]
         self._keys = keys
-        # Younger than the life of its tickets by more than clocks differ: another center's rotation did not drop it.
-        return any(self._clock() - key.created < self._rotate_after + self._valid for key in gone)
+        # Younger than the life of its tickets by more than clocks differ: another center's rotation did not drop it. Whoever reads first
+        # sees it, and `refresh` tells.
+        self._is_alarm = self._is_alarm or any(self._clock() - key.created < self._rotate_after + self._valid for key in gone)
 
     def _is_over(self, created: int, now: int) -> bool:
         return now - created > self._rotate_after + self._valid + 2 * SPREADING
@@ -341,8 +345,8 @@ class Generations:
             raise SessionRefused(ErrorCode.BUSY, "the generations cannot be read") from error
         if found is None:
             raise SessionRefused(ErrorCode.TOKEN_REVOKED, "no such terminal")
-        self._keep(user, None, found[0])
-        self._keep(user, slot, found[1])
+        self.learn(user, None, found[0])  # and tell: another terminal of the user may be online here under an older one
+        self.learn(user, slot, found[1])
 
     def _look_up_all(self) -> None:
         known = {**self._known_before, **self._known}

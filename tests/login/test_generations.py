@@ -111,6 +111,15 @@ def test_a_raised_generation_of_a_user_refuses_and_closes_all_terminals(
     assert check(watch, tickets, clock, (4, 1), slot=6) is None
 
 
+def test_a_look_up_for_another_terminal_does_not_hide_a_revocation_from_those_who_are_online(
+    watch: Generations, terminals: Terminals, closed: Closings, tickets: Tickets, clock: Clock
+) -> None:
+    assert check(watch, tickets, clock, (3, 9)) is None
+    terminals.raise_user(77)
+    assert check(watch, tickets, clock, (4, 1), slot=6) is None  # looked up before the poll
+    assert (77, None, 4) in closed
+
+
 def test_what_was_raised_before_the_center_started_refuses_tickets_too(terminals: Terminals, tickets: Tickets, clock: Clock) -> None:
     for _ in range(5):
         terminals.raise_terminal(77, 5)

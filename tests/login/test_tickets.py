@@ -153,6 +153,17 @@ def test_after_compromised_keys_are_dropped_no_ticket_issued_before_opens_anywhe
     other.open(issue(other, clock).token)
 
 
+def test_whoever_notices_dropped_keys_first_the_next_refresh_tells_of_it(tickets: Tickets, rows: KeyRows, clock: Clock) -> None:
+    by_look_up, by_rotation = make(rows, clock), make(rows, clock)
+    make(rows, clock).drop_all()
+    clock.pass_by(2 * SECOND)
+    assert refusal(by_look_up, b"\x01" + (99).to_bytes(4, "big") + bytes(133)) is ErrorCode.TOKEN_INVALID
+    by_rotation.rotate()
+    for watcher in (by_look_up, by_rotation):
+        assert watcher.refresh()
+        assert not watcher.refresh()
+
+
 def test_a_refresh_after_an_ordinary_rotation_raises_no_alarm(tickets: Tickets, rows: KeyRows, clock: Clock) -> None:
     other = make(rows, clock)
     other.rotate()

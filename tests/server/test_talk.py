@@ -7,7 +7,7 @@ import pytest
 
 from myim_server.node import Node
 from myim_wire.contents import FoundUser, RenewedToken, decode_servers, encode_lookup
-from myim_wire.errors import ErrorCode
+from myim_wire.errors import ErrorCode, ReportedError
 from myim_wire.messages import (
     ERROR,
     FIRST,
@@ -312,3 +312,22 @@ def test_a_revoked_token_closes_the_session_and_admits_no_other(tmp_path: Path) 
     with pytest.raises(Exception, match="TOKEN_REVOKED"):
         RawTerminal(node, alice, 2)
     node.stop()
+
+
+def test_a_ticket_revoked_while_its_first_record_is_awaited_gets_no_session(node: Node, alice: Person) -> None:
+    terminal = RawTerminal(node, alice)  # both flights are exchanged, no record yet
+    assert node.store is not None and node.router is not None
+    node.store.accounts.raise_generation(alice.user)
+    wait_until(lambda: _is_revoked(node, alice))
+    terminal.say(encode_message(Command.OFFLINE_FETCH, QOS1, alice.user, 0, terminal.name()))
+    with pytest.raises((ReportedError, EOFError)):
+        terminal.wait_for(lambda message: True)
+    assert not node.router.parties
+
+
+def _is_revoked(node: Node, person: Person) -> bool:
+    try:
+        RawTerminal(node, person, 2).close()
+    except ReportedError as error:
+        return error.code is ErrorCode.TOKEN_REVOKED
+    return False
