@@ -288,7 +288,9 @@ class Generations:
         while is_more:
             rows, number = self._store.raised_since(self._change_number)
             for row in rows:
-                self.learn(row.user_id, row.slot, row.generation)
+                self._keep(row.user_id, row.slot, row.generation)
+                # Known or not: a look-up may have met it first, and tells nobody who is online under an older one.
+                self._close(row.user_id, row.slot, row.generation)
             if number - self._change_number > len(rows):
                 self._look_up_all()
             is_more = number != self._change_number
@@ -345,8 +347,8 @@ class Generations:
             raise SessionRefused(ErrorCode.BUSY, "the generations cannot be read") from error
         if found is None:
             raise SessionRefused(ErrorCode.TOKEN_REVOKED, "no such terminal")
-        self.learn(user, None, found[0])  # and tell: another terminal of the user may be online here under an older one
-        self.learn(user, slot, found[1])
+        self._keep(user, None, found[0])
+        self._keep(user, slot, found[1])
 
     def _look_up_all(self) -> None:
         known = {**self._known_before, **self._known}

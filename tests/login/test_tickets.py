@@ -155,6 +155,8 @@ def test_after_compromised_keys_are_dropped_no_ticket_issued_before_opens_anywhe
 
 def test_whoever_notices_dropped_keys_first_the_next_refresh_tells_of_it(tickets: Tickets, rows: KeyRows, clock: Clock) -> None:
     by_look_up, by_rotation = make(rows, clock), make(rows, clock)
+    for watcher in (by_look_up, by_rotation):
+        watcher.open(issue(tickets, clock).token)
     make(rows, clock).drop_all()
     clock.pass_by(2 * SECOND)
     assert refusal(by_look_up, b"\x01" + (99).to_bytes(4, "big") + bytes(133)) is ErrorCode.TOKEN_INVALID
