@@ -42,11 +42,11 @@ class TrafficKeys:
 class Connect:
     """Flight 1 as the center reads it, before anything of it is believed; `flight` is the whole plaintext."""
 
-    token: bytes
+    token: bytes = field(repr=False)
     nonce: bytes
     ephemeral: bytes
     connection_number: int
-    binder: bytes
+    binder: bytes = field(repr=False)
     flight: bytes = field(repr=False)
 
 
@@ -111,7 +111,16 @@ def parse_connect(content: bytes) -> Connect:
         raise bad_handshake("no token, or one too long")
     suite, _, token, nonce, ephemeral, number, binder = split_flight(content, CONNECT, 1, 2, token_bytes, 32, 32, 8, 32)
     check_suite(suite)
-    return Connect(token, nonce, ephemeral, _NUMBER.unpack(number)[0], binder, content)
+    connection_number = _NUMBER.unpack(number)[0]
+    if not connection_number:
+        raise bad_handshake("connection numbers start at 1")
+    return Connect(token, nonce, ephemeral, connection_number, binder, content)
+
+
+def check_binder(connect: Connect, session_key: bytes) -> None:
+    """BAD_HANDSHAKE unless whoever sent flight 1 holds the session key that the token speaks of [P-5.2]."""
+    if not is_equal(connect.binder, _bind(session_key, connect.flight[:-32])):
+        raise bad_handshake("the terminal does not hold the session key")
 
 
 def accept(
@@ -121,8 +130,7 @@ def accept(
 
     `nonce` and `ephemeral_private` are 32 fresh random bytes each.
     """
-    if not is_equal(connect.binder, _bind(session_key, connect.flight[:-32])):
-        raise bad_handshake("the terminal does not hold the session key")
+    check_binder(connect, session_key)
     ephemeral = KeyPair(ephemeral_private)
     unfinished = encode_flight(ACCEPT, _SUITE, nonce, ephemeral.public)
     binding = extend(extend(_START, connect.flight), unfinished)

@@ -69,7 +69,7 @@ def decode_servers(content: bytes) -> list[Server]:
 class RenewedToken:
     """The reply to TOKEN [P-7.12]."""
 
-    token: bytes
+    token: bytes = field(repr=False)
     session_key: bytes = field(repr=False)
     issued: int
     expires: int
@@ -165,7 +165,7 @@ class Grant:
     slot: int
     terminal_generation: int
     session_key: bytes = field(repr=False)
-    token: bytes
+    token: bytes = field(repr=False)
     issued: int
     expires: int
     servers: tuple[Server, ...]

@@ -95,8 +95,12 @@ FIRST_BYTES = {
     "an SSH banner": (b"SSH-2.0-OpenSSH_9.2\r\n", ErrorCode.BAD_FRAME),
     "SMB": (bytes.fromhex("000000850000"), None),
     "an unknown ticket": (
-        encode_frame(b"\x01\x11\x01\x00\x8a" + b"\x01" + bytes(137) + bytes(32 + 32 + 8 + 32)),
+        encode_frame(b"\x01\x11\x01\x00\x8a" + b"\x01" + bytes(137) + bytes(32 + 32 + 7) + b"\x01" + bytes(32)),
         ErrorCode.TOKEN_INVALID,
+    ),
+    "connection number 0": (
+        encode_frame(b"\x01\x11\x01\x00\x8a" + b"\x01" + bytes(137) + bytes(32 + 32 + 8 + 32)),
+        ErrorCode.BAD_HANDSHAKE,
     ),
     "half a frame, then silence": (b"\0\0\0\x40\x01\x11", ErrorCode.TIMEOUT),
     "nothing at all": (b"", ErrorCode.TIMEOUT),

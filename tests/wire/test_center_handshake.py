@@ -157,6 +157,12 @@ def test_a_refusal_before_the_session_is_the_reason_the_center_gave(code: ErrorC
     assert caught.value.code == code
 
 
+def test_connection_number_0_is_refused() -> None:
+    at = len(CONNECT) - 40
+    assert CONNECT[at : at + 8] != bytes(8)
+    assert refused(lambda: parse_connect(CONNECT[:at] + bytes(8) + CONNECT[at + 8 :])) is ErrorCode.BAD_HANDSHAKE
+
+
 @pytest.mark.parametrize(("token", "number"), [(b"", 1), (bytes(1025), 1), (TOKEN, 0), (TOKEN, 2**64)])
 def test_a_connect_that_no_center_takes_is_not_written(token: bytes, number: int) -> None:
     with pytest.raises(LocalProtocolError):
@@ -210,5 +216,7 @@ def test_a_ticket_that_does_not_fit_is_not_sealed(name: str, value: object) -> N
 
 
 def test_keys_do_not_print() -> None:
-    printed = repr([TICKET, TICKET_KEY, serve(CONNECT)[1]])
+    connect = parse_connect(CONNECT)
+    printed = repr([TICKET, TICKET_KEY, serve(CONNECT)[1], connect])
+    assert repr(connect.token) not in printed and repr(connect.binder) not in printed
     assert repr(SESSION_KEY) not in printed and repr(TICKET_KEY.key) not in printed and VECTOR["exporter"] not in printed

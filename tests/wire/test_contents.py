@@ -219,7 +219,7 @@ def test_a_look_up_is_by_name_or_by_id_and_the_id_counts() -> None:
 
 def test_secrets_do_not_print() -> None:
     printed = repr([Credentials("login", "ann", "hunter2hunter2"), GRANT, RenewedToken(TOKEN, SESSION_KEY, 1, 2)])
-    assert "hunter2" not in printed and repr(SESSION_KEY) not in printed
+    assert "hunter2" not in printed and repr(SESSION_KEY) not in printed and repr(TOKEN) not in printed
 
 
 def test_a_refusal_keeps_names_and_a_goodbye_is_no_reply() -> None:
