@@ -21,14 +21,20 @@ DEFAULT_CONFIG = Path("myim.yaml")
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """MyIM: an instant-messaging server whose users never lose a message."""
+    os.umask(0o077)  # whatever is made, the database and its journals included, is the owner's alone
+
+
+def read(path: Path | None) -> Config:
+    """The config of a file, or of ./myim.yaml if there is one, or the defaults. Raises ConfigError."""
+    if path is None and DEFAULT_CONFIG.exists():
+        path = DEFAULT_CONFIG
+    return load_config(path, os.environ)
 
 
 def load(path: Path | None) -> Config:
-    """The config of a file, or of ./myim.yaml if there is one, or the defaults; exits with 2 and the reasons."""
-    if path is None and DEFAULT_CONFIG.exists():
-        path = DEFAULT_CONFIG
+    """As `read`, but exits with 2 and the reasons."""
     try:
-        return load_config(path, os.environ)
+        return read(path)
     except ConfigError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
@@ -51,7 +57,7 @@ def node(path: Path | None, check: bool) -> None:
         _explain(fault)
         sys.exit(1)
     if check:
-        click.echo("the node would start")
+        click.echo("the node would start", err=config.log.format == "json")
         node.stop()
         return
     _run(node, config, path)
@@ -71,7 +77,7 @@ def _run(node: object, config: Config, path: Path | None) -> None:
 
     def reload() -> None:
         try:
-            load_config(path, os.environ)
+            read(path)
         except ConfigError as error:
             click.echo(f"the old config stays: {error}", err=True)
             return
@@ -83,7 +89,11 @@ def _run(node: object, config: Config, path: Path | None) -> None:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
     def wait() -> None:
-        click.echo(welcome(config, node.addresses(), node.identity))
+        screen = welcome(config, node.addresses(), node.identity)
+        if config.log.format == "text":
+            click.echo(screen)
+        elif sys.stderr.isatty():  # standard output is for machines, every line of it
+            click.echo(screen, err=True)
         over.wait()
 
     run(node, wait)

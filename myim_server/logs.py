@@ -22,6 +22,7 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 # A pipe with room takes so many bytes in one piece, or says beforehand that it would not.
 MAX_LINE_BYTES = 4096
 MAX_VALUE_CHARACTERS = 300
+MAX_LIST_ITEMS = 20
 MAX_EVENT_NAMES = 1000
 BURST_LINES = 10
 LINES_PER_SECOND = 1.0
@@ -151,11 +152,21 @@ def hide_secrets(logger: object, method: str, fields: EventFields) -> EventField
             continue
         if any(word in name for word in SECRET_WORDS) and not isinstance(value, (bool, int, float, type(None))):
             fields[name] = "***"
-        elif isinstance(value, (bytes, bytearray, memoryview)):
-            fields[name] = f"<{len(value)} bytes>"
-        elif not isinstance(value, (bool, int, float, type(None))):
-            fields[name] = str(value)[: MAX_VALUE_CHARACTERS * (4 if name == "exception" else 1)]
+        elif isinstance(value, (list, tuple)):
+            fields[name] = [_shown(item, MAX_VALUE_CHARACTERS) for item in value[:MAX_LIST_ITEMS]]
+        else:
+            fields[name] = _shown(value, MAX_VALUE_CHARACTERS * (4 if name == "exception" else 1))
     return fields
+
+
+def _shown(value: object, most: int) -> bool | int | float | str | None:
+    if isinstance(value, (bool, int, float, type(None))):
+        return value
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, (list, tuple, dict, set, frozenset)):  # what lies in it would be printed unseen
+        return f"<{len(value)} items>"
+    return str(value)[:most]
 
 
 def render_json(logger: object, method: str, fields: EventFields) -> str:
@@ -164,12 +175,12 @@ def render_json(logger: object, method: str, fields: EventFields) -> str:
 
 
 def render_text(logger: object, method: str, fields: EventFields) -> str:
-    """`time level event name=value …`, values quoted where they hold more than plain characters."""
+    """`time level event name=value …`, values quoted where they hold more than plain characters, those of a list parted by commas."""
     head = f"{fields.pop('time', '')} {fields.pop('level', ''):<7} {_plain(fields.pop('event', ''))}"
     return " ".join([head, *(f"{name}={_plain(value)}" for name, value in fields.items())])
 
 
 def _plain(value: object) -> str:
-    text = str(value)
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     is_plain = text and text.isprintable() and not any(character in ' "=\\' for character in text)
     return text if is_plain else json.dumps(text)

@@ -36,6 +36,7 @@ from myim_server.open_files import ensure_open_files
 from myim_server.pace import Limits
 from myim_server.passwords import Passwords
 from myim_server.refusals import StoreUnavailable
+from myim_server.secret_files import check_directory
 from myim_server.sessions import Outbound, Sessions
 from myim_server.store.engine import Store, StoreSettings, open_store
 from myim_server.throttles import TrustedNetworks
@@ -77,6 +78,8 @@ class Node:
         self.node_id = 0
         self.identity = b""
         self._http: WSGIServer | None = None
+        self._sessions: Sessions | None = None
+        self._clock_offset = time.time() - time.monotonic()
         self._passwords: Passwords | None = None
         self._loops: list[gevent.Greenlet[..., Any]] = []
         self._directory = directory or MemoryDirectory()
@@ -87,8 +90,10 @@ class Node:
         """Open files, store and ports: everything that can fail, fails here. StoreRefused, SecretRefused, TooFewOpenFiles, OSError."""
         config = self._config
         config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_directory(config.data_dir)
         before, now = ensure_open_files(config.descriptors_needed)
-        _log.info("open_files", needed=config.descriptors_needed, limit_before=before, limit_now=now)
+        log = _log.debug if before == now else _log.info
+        log("open_files", needed=config.descriptors_needed, limit_before=before, limit_now=now)
         secret = keys.open_cluster_secret(config.cluster_secret_file)
         self.node_id = keys.open_node_key(config.data_dir).node_id
         delivery = config.delivery
@@ -156,7 +161,7 @@ class Node:
         generations = Generations(store.terminals, self._revoke, isolated_seconds=tokens.isolated_seconds)
         generations.poll(time.monotonic())
         outbound = Outbound(gevent.get_hub().loop.run_callback)
-        sessions = Sessions(config.sessions_per_user)
+        sessions = self._sessions = Sessions(config.sessions_per_user)
         batch = self._config.store
         shelf_limits = ShelfLimits(batch.batch_rows, batch.batch_linger_ms / 1000, delivery.store_seconds)
         shelf = Shelf(store.offline, self.node_id, shelf_limits, gevent.spawn, self.metrics.batch_rows.observe)
@@ -272,14 +277,10 @@ class Node:
             )
 
     def _revoke(self, user: int, slot: int | None, generation: int) -> None:
-        def is_meant(party: Party) -> bool:
-            session = party.session
-            if session.user != user:
-                return False
-            return session.user_generation < generation if slot is None else session.slot == slot and session.incarnation[0] < generation
-
-        if self.center is not None:
-            self.center.close_sessions(is_meant, ErrorCode.TOKEN_REVOKED, "logged out, or logged in anew")
+        for session in list(self._sessions.of(user)) if self._sessions is not None else ():
+            is_old = session.user_generation < generation if slot is None else session.slot == slot and session.incarnation[0] < generation
+            if is_old:
+                session.goodbye(ErrorCode.TOKEN_REVOKED, "logged out, or logged in anew")
 
     def _refresh(self, tickets: Tickets) -> None:
         if tickets.refresh() and self.center is not None:
@@ -290,7 +291,18 @@ class Node:
         while store.throttles.purge(before, _PURGE_ROWS) >= _PURGE_ROWS:
             gevent.sleep(_BETWEEN_PURGES_SECONDS)
 
+    def _is_clock_steady(self) -> bool:
+        """Whether the wall clock went with the monotonic one since the last round: after a jump nothing is old on its word."""
+        offset = time.time() - time.monotonic()
+        before, self._clock_offset = self._clock_offset, offset
+        if abs(offset - before) < _HOUR:
+            return True
+        _log.warning("clock_jumped", seconds=round(offset - before), what="nothing is purged in this round")
+        return False
+
     def _purge(self, store: Store) -> None:
+        if not self._is_clock_steady():
+            return
         while store.offline.purge_expired(wall_clock(), _PURGE_ROWS) >= _PURGE_ROWS:
             gevent.sleep(_BETWEEN_PURGES_SECONDS)
 

@@ -1,6 +1,7 @@
 """Secrets as files: read only when nobody else could have read or planted them, made whole or not at all.
 
-Here live the two functions that touch such a file; which secrets there are, and what they mean, is `keys`' and `tickets`' business.
+Here live the functions that touch such a file, and the check of the directory they lie in; which secrets there are, and what they mean,
+is `keys`' and `tickets`' business.
 A secret is refused rather than repaired: a file that was readable yesterday is not secret today.
 """
 
@@ -69,6 +70,15 @@ def make_secret_once(path: Path, content: bytes) -> bytes:
     except OSError as error:
         raise SecretRefused(path, f"cannot be made: {error.strerror}") from None
     return read_secret(path)
+
+
+def check_directory(path: Path) -> None:
+    """Raises SecretRefused for a directory in which others could plant or replace files: of another owner, or writable by others."""
+    status = path.stat()
+    if status.st_uid != os.geteuid():
+        raise SecretRefused(path, f"belongs to user {status.st_uid}, this process runs as {os.geteuid()}")
+    if status.st_mode & 0o022:
+        raise SecretRefused(path, f"has mode {stat.S_IMODE(status.st_mode):04o}, others may write there; chmod 700")
 
 
 def _link_unless_there(draft: Path, path: Path) -> None:

@@ -100,6 +100,22 @@ def test_bytes_print_as_their_length(text: Lines) -> None:
     assert text.read()[0].endswith('frame data="<7 bytes>" view="<3 bytes>"')
 
 
+def test_a_list_prints_its_items(text: Lines) -> None:
+    text.log.info("node_started", roles=["login", "center"], ports=(1, 2), odd=["a b", "c"], none=[])
+    assert text.read()[0].endswith('node_started roles=login,center ports=1,2 odd="a b,c" none=""')
+
+
+def test_a_list_stays_a_list_for_machines(text: Lines, machine: Lines) -> None:
+    machine.log.info("node_started", roles=["login", "center"], ports=(1, 2))
+    line = json.loads(machine.read()[0])
+    assert (line["roles"], line["ports"]) == (["login", "center"], [1, 2])
+
+
+def test_nothing_is_printed_of_what_lies_in_a_list(text: Lines) -> None:
+    text.log.info("odd", several=[b"hunter2", {"a": "hunter2"}, ["hunter2"]], mapped={"a": b"hunter2"})
+    assert "hunter2" not in text.read()[0]
+
+
 @pytest.mark.parametrize("value", ["a\nb", "a\r\nfake event=1", "\x1b[31m", "\u202egnp", "\u2028", 'a"b', "a b", "", "\x00"])
 def test_a_value_cannot_forge_a_line_or_touch_the_terminal(text: Lines, value: str) -> None:
     text.log.info("odd", value=value)
