@@ -13,6 +13,12 @@ from typing import NamedTuple
 LONGEST_NAME = 32
 _SHAPE = re.compile(r"[^._-]+(?:[._-][^._-]+)*")
 _DIGITS = frozenset("0123456789")
+# Unicode's Default_Ignorable_Code_Point: letters and marks among them that show nothing (the fillers of Hangul, two vowels of Khmer) would
+# make two names that look the same. Not in the standard library; those whose kind rules them out anyhow stand here for completeness.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 _JAPANESE = "JAPANESE OR HAN"
 # Scripts in everyday use (UAX 31, table 5); Han is written together with both kana, so they count as one.
 _SCRIPTS = {
@@ -35,14 +41,15 @@ class UserName(NamedTuple):
 def parse_name(name: str) -> UserName | None:
     """The name in both forms, or None if no account can have it [P-4.12].
 
-    A name is, after NFKC and case folding, 1 to 32 letters and digits of one script with single `.`, `_` or `-` between them.
+    A name is, after NFKC and case folding, 1 to 32 letters and digits of one script, all of them visible, with single `.`, `_` or `-`
+    between them.
     """
     if not 0 < len(name) <= 4 * LONGEST_NAME:  # bounds the work; decomposed letters are longer than what is counted
         return None
     shown = unicodedata.normalize("NFKC", name)
     folded = unicodedata.normalize("NFKC", shown.casefold())
     for form in (shown, folded):
-        if not 0 < len(form) <= LONGEST_NAME or not _SHAPE.fullmatch(form) or not _is_of_one_script(form):
+        if not 0 < len(form) <= LONGEST_NAME or _INVISIBLE.search(form) or not _SHAPE.fullmatch(form) or not _is_of_one_script(form):
             return None
     return UserName(folded, shown)
 

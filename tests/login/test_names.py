@@ -46,6 +46,14 @@ def test_what_is_not_letters_and_digits_of_one_script_is_no_name(typed: str) -> 
     assert parse_name(typed) is None
 
 
+@pytest.mark.parametrize("invisible", "\u115f\u1160\u3164\uffa0\u17b4\u17b5\u034f\u180b\ufe0f\u00ad\u2060\U000e0100")
+@pytest.mark.parametrize("around", ["김{}철수", "កម្ព{}ុជា", "a{}b"])
+def test_a_letter_that_shows_nothing_is_in_no_name(around: str, invisible: str) -> None:
+    assert parse_name(around.format("")) is not None
+    assert parse_name(around.format(invisible)) is None
+    assert parse_name(invisible) is None
+
+
 def test_the_shown_name_keeps_its_case() -> None:
     name = parse_name("McDonald")
     assert name is not None
