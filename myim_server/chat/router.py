@@ -134,8 +134,12 @@ class Router:
         STALE_CONNECTION."""
         for replaced in self._sessions.add(session):
             self._metrics.sessions_replaced += 1
-            self._leave(replaced, is_staying=replaced.key == session.key)
-            replaced.goodbye(ErrorCode.REPLACED, "a newer session of this terminal took over")
+            is_same_terminal = replaced.key == session.key
+            self._leave(replaced, is_staying=is_same_terminal)
+            if is_same_terminal:
+                replaced.goodbye(ErrorCode.REPLACED, "a newer session of this terminal took over")
+            else:  # REPLACED would make that terminal stop for ever [P-5.4]
+                replaced.goodbye(ErrorCode.BUSY, "the user has too many sessions")
         user, slot = session.user, session.slot
         place = Place(self.node_id, endpoint, slot, *session.incarnation)
         party = Party(session, Inbox(user, slot, self._window), ReceiptDrain(user, slot), self.lanes.of_terminal(user, slot), place)

@@ -167,11 +167,11 @@ def test_an_idle_lane_makes_room_for_another_and_too_many_busy_ones_close(tmp_pa
             terminal.close()
 
 
-def test_the_oldest_session_of_a_user_with_too_many_is_replaced(tmp_path: Path) -> None:
+def test_the_oldest_session_of_a_user_with_too_many_ends_as_busy_not_as_replaced_which_would_stop_that_terminal(tmp_path: Path) -> None:
     with running(tmp_path, center={"sessions_per_user": 2}) as (node, (alice, *_)):
         phone, laptop = online(node, alice), online(node, add_terminal(node, alice.user, bytes(range(32))))
         tablet = online(node, add_terminal(node, alice.user, bytes(range(1, 33))))
-        assert refusal(phone.goodbye())[0] == ErrorCode.REPLACED
+        assert refusal(phone.goodbye())[0] == ErrorCode.BUSY
         assert laptop.ask(Command.SERVERS).content and tablet.ask(Command.SERVERS).content
         for terminal in (phone, laptop, tablet):
             terminal.close()
