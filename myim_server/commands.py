@@ -20,6 +20,7 @@ from myim_wire.errors import ErrorCode, RemoteProtocolError
 from myim_wire.messages import FIRST, MAX_BODY_BYTES, PING_ANSWER, QOS1, REPLY, Command, Message, decode_pairs, encode_error, encode_message
 
 _KIND_MESSAGES = 1
+_MOST_FETCHES = 16
 _PING = int(Command.PING)
 _USER_MESSAGE = int(Command.USER_MESSAGE)
 _RECEIPT = int(Command.RECEIPT)
@@ -175,15 +176,15 @@ class Commands:
 
     def _take_what_fits(self, talk: Talk, lane: Lane, run: Sequence[Message], now: float) -> None:
         """A run that is too much as a whole: take its head as far as the limits go, refuse the rest."""
-        for position, message in enumerate(run if len(run) > 1 else ()):
-            if talk.pace.is_sending_too_fast(1, now) or talk.pace.is_too_much_unsettled(talk.party.lanes, lane, [message]):
-                run = run[position:]
-                break
+        pace, lanes = talk.pace, talk.party.lanes
+        for position, message in enumerate(run):
+            if len(run) == 1 or pace.is_sending_too_fast(1, now) or pace.is_too_much_unsettled(lanes, lane, [message]):
+                self._router.carry_out(lane.refuse([late.time for late in run[position:]], ErrorCode.SLOW_DOWN))
+                return
             message_id, accepted = self._numbering.take(1)
             self._metrics.messages_accepted += 1
             letter = Letter(message.time, message.content, message_id, accepted, now)
             self._router.carry_out(lane.take([letter], message.flags & FIRST != 0, now))
-        self._router.carry_out(lane.refuse([message.time for message in run], ErrorCode.SLOW_DOWN))
 
     def _new_lane(self, party: Party, target: int) -> Lane:
         if len(party.lanes) >= self._limits.lanes:
@@ -308,6 +309,8 @@ class Commands:
 
     def _offline_fetch(self, talk: Talk, message: Message, now: float) -> None:
         self._check_request(talk, message, now)
+        if len(talk.fetch_times) >= _MOST_FETCHES:
+            raise RequestRefused(ErrorCode.SLOW_DOWN, "earlier fetches are not answered yet", retry_ms=1000)
         talk.fetch_times.append(message.time)
         party = talk.party
         self._router.carry_out(party.inbox.fetch())

@@ -77,8 +77,8 @@ class Pace:
         limits = self._limits
         if unsettled <= limits.few:
             return False
-        fresh = [message for message in run if message.time not in lane.queue]
-        if not fresh:  # a repeat of what is owned here costs nothing more, and at a new session all unsettled is repeated [P-8.2]
+        fresh = [message for message in run if message.time not in lane.queue and message.time not in lane.settled]
+        if not fresh:  # a repeat of what is owned or settled here costs nothing, and a new session repeats all that is unsettled [P-8.2]
             return False
         if unsettled - coming + len(fresh) > limits.unsettled:
             return self._slow_down()

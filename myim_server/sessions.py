@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Protocol
 
 import gevent
@@ -310,9 +311,9 @@ class Sessions:
         self._last.pop(session.key, None)
         self._last[session.key] = session.incarnation
         if len(self._last) > self._remember + len(self.by_terminal):
-            for key in list(self._last)[: self._remember // 10]:
-                if key not in self.by_terminal:
-                    del self._last[key]
+            old = (key for key in self._last if key not in self.by_terminal)
+            for key in list(islice(old, max(1, self._remember // 10))):
+                del self._last[key]
         return replaced
 
     def remove(self, session: Session) -> bool:
