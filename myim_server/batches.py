@@ -24,8 +24,8 @@ class Batch(Generic[T, R]):
 
     `flush(items)` returns one result for each item, in their order; it may yield. At most `parallel` flushes run at once: with 1, a group
     is done before the next begins. `linger_seconds`: how long the first item after idleness waits for company. `spawn(function)` starts a
-    greenlet. `bound`: how many items may wait (default 64 groups); beyond it they are refused with BUSY. Safe from any greenlet of one
-    thread.
+    greenlet. `bound`: how many items may wait (default 64 groups); beyond it they are refused with BUSY. `weigh(item)`: how much of `most`
+    an item takes; one that takes more goes alone. Safe from any greenlet of one thread.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class Batch(Generic[T, R]):
         *,
         parallel: int = 1,
         bound: int | None = None,
+        weigh: Callable[[T], int] | None = None,
     ) -> None:
         self._flush = flush
         self._most = most
@@ -44,6 +45,7 @@ class Batch(Generic[T, R]):
         self._spawn = spawn
         self._parallel = parallel
         self._bound = 64 * most if bound is None else bound
+        self._weigh = weigh
         self._waiting: deque[tuple[T, Callable[[R | Exception], None]]] = deque()
         self._running = 0
         # A greenlet was started that has not looked at what waits yet.
@@ -92,13 +94,25 @@ class Batch(Generic[T, R]):
                 gevent.sleep(self._linger_seconds)
             self._is_due = False
             while self._waiting:
-                group = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-                self._flush_group(group)
+                self._flush_group([self._waiting.popleft() for _ in range(self._next_size())])
         finally:
             self._running -= 1
             if self._waiting and self._running == 0:
                 # Killed in the middle: nobody else would take them.
                 self._start()
+
+    def _next_size(self) -> int:
+        """How many of those that wait make the next group."""
+        weigh, most = self._weigh, self._most
+        if weigh is None:
+            return min(most, len(self._waiting))
+        size = weight = 0
+        for item, _ in self._waiting:
+            weight += weigh(item)
+            if size and weight > most:
+                break
+            size += 1
+        return size
 
     def _flush_group(self, group: list[tuple[T, Callable[[R | Exception], None]]]) -> None:
         outcomes: Sequence[R | Exception]

@@ -178,12 +178,12 @@ class Router:
             for inbox in fetching:
                 self._give_copy(inbox, data)
         elif here or not self._directory.places(target):
-            self._shelf.put(session.user, target, 0, [letter], self._stored_once, self._now())
+            self._shelf.put_once(session.user, target, letter, self._stored_once)
         else:
             self._metrics.qos0_dropped += 1
 
-    def _stored_once(self, outcomes: Outcomes | Exception) -> None:
-        if isinstance(outcomes, Exception) or outcomes[0][1] is not None:
+    def _stored_once(self, is_stored: bool) -> None:
+        if not is_stored:
             self._metrics.qos0_dropped += 1
 
     def receipt(self, party: Party, pairs: Sequence[tuple[int, int]]) -> None:
@@ -242,7 +242,7 @@ class Router:
                 self.carry_out(lane.stored(attempt, outcomes, self._now()))
             self._forget_if_gone(lane)
 
-        self._shelf.put(lane.user, lane.target, 1, action.letters, done, self._now())
+        self._shelf.put(lane.user, lane.target, action.letters, done, self._now())
 
     def _forget_if_gone(self, lane: Lane) -> None:
         if lane.is_idle and (lane.key) not in self.parties:

@@ -2,12 +2,12 @@
 
 What lives here: the bridge between the delivery rules' Store, Read and Confirm actions and the store, where many lanes and sessions share
 a transaction. What must not: delivery rules (lanes, inbox), SQL, sockets. Every read begins after it was asked for; every answer comes
-after the commit; a failure is an answer too.
+after the commit; a failure is an answer too. What is QoS 0 has a small queue of its own: a flood of it must not keep QoS 1 waiting.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from myim_server.batches import Batch
@@ -20,6 +20,11 @@ from myim_wire.errors import ErrorCode
 Outcomes = list[tuple[int, ErrorCode | None]]
 Page = tuple[Sequence[StoredMessage], bool]
 
+_ONCE_ROWS = 64
+_ONCE_WAITING = 256
+_CONFIRMED_AT_ONCE = 5000
+_BODY_BYTES_OF_A_ROW = 2048  # a longer body counts as several rows: the hub writes all of a transaction's text in one piece
+
 _CODES: dict[Inserted, ErrorCode | None] = {
     Inserted.STORED: None,
     Inserted.DUPLICATE: None,
@@ -27,6 +32,9 @@ _CODES: dict[Inserted, ErrorCode | None] = {
     Inserted.FULL: ErrorCode.RECIPIENT_FULL,
     Inserted.NO_TARGET: ErrorCode.NOT_ALLOWED,
 }
+
+
+_THERE = (Inserted.STORED, Inserted.DUPLICATE)
 
 
 class Offline(Protocol):
@@ -51,7 +59,6 @@ class _Put(NamedTuple):
     number: int
     user: int
     target: int
-    qos: int
     letters: Sequence[Letter]
 
 
@@ -73,18 +80,31 @@ class Shelf:
         self._store_seconds = limits.store_seconds
         self._last_put = 0
         self._unanswered: dict[int, tuple[float, Callable[[Outcomes | Exception], None]]] = {}
-        self._puts: Batch[_Put, Outcomes] = Batch(self._flush_puts, limits.batch_rows, limits.linger_seconds, spawn)
+        self._batch_rows = limits.batch_rows
+        self._puts: Batch[_Put, Outcomes] = Batch(
+            self._flush_puts, limits.batch_rows, limits.linger_seconds, spawn, weigh=lambda put: sum(map(_weight, put.letters))
+        )
+        self._onces: Batch[StoredMessage, Inserted] = Batch(
+            self._flush_onces, _ONCE_ROWS, limits.linger_seconds, spawn, bound=_ONCE_WAITING
+        )
         self._reads: Batch[Inbox, Page] = Batch(self._flush_reads, 64, 0.0, spawn, parallel=4)
-        self._confirms: Batch[tuple[Inbox, list[tuple[int, int]]], int] = Batch(self._flush_confirms, 64, limits.linger_seconds, spawn)
+        self._confirms: Batch[tuple[Inbox, list[tuple[int, int]]], int] = Batch(
+            self._flush_confirms, _CONFIRMED_AT_ONCE, limits.linger_seconds, spawn, weigh=lambda item: len(item[1]), bound=4096
+        )
 
-    def put(
-        self, user: int, target: int, qos: int, letters: Sequence[Letter], done: Callable[[Outcomes | Exception], None], now: float
-    ) -> None:
-        """Store letters of one lane, in order; done gets (time, code or None) of each after the commit, or what went wrong. now: monotonic
-        seconds; the answer comes within `store_seconds`, however many wait before these for a store that does not answer."""
+    def put(self, user: int, target: int, letters: Sequence[Letter], done: Callable[[Outcomes | Exception], None], now: float) -> None:
+        """Store QoS 1 letters of one lane, in order; done gets (time, code or None) of each after the commit, or what went wrong. now:
+        monotonic seconds; the answer comes within `store_seconds`, however many wait before these for a store that does not answer."""
         self._last_put = number = self._last_put + 1
         self._unanswered[number] = (now + self._store_seconds, done)
-        self._puts.submit_later(_Put(number, user, target, qos, letters), lambda outcome: self._answer(number, outcome))
+        self._puts.submit_later(_Put(number, user, target, letters), lambda outcome: self._answer(number, outcome))
+
+    def put_once(self, user: int, target: int, letter: Letter, done: Callable[[bool], None]) -> None:
+        """Store a QoS 0 letter if there is room for it among those that wait; done gets whether it is stored."""
+        self._onces.submit_later(self._row(user, target, 0, letter), lambda outcome: done(outcome in _THERE))
+
+    def _row(self, user: int, target: int, qos: int, letter: Letter) -> StoredMessage:
+        return StoredMessage(target, user, letter.time, qos, letter.body, self._node_id, letter.message_id, letter.accepted)
 
     def tick(self, now: float) -> None:
         """Answer for what took too long; a few times a second. It may be stored all the same, as after any failure, if its transaction had
@@ -112,16 +132,19 @@ class Shelf:
         return self._offline.targets_with_rows(users)
 
     def _flush_puts(self, items: Sequence[_Put]) -> list[Outcomes]:
-        node_id = self._node_id
         wanted = [item.letters if item.number in self._unanswered else () for item in items]  # what was answered for stays out
-        messages = [
-            StoredMessage(item.target, item.user, letter.time, item.qos, letter.body, node_id, letter.message_id, letter.accepted)
-            for item, letters in zip(items, wanted, strict=True)
-            for letter in letters
-        ]
-        codes = iter([_CODES[inserted] for inserted in self._offline.insert(messages)])
-        self._count_rows(len(messages))
-        return [[(letter.time, next(codes)) for letter in letters] for letters in wanted]
+        rows = [self._row(item.user, item.target, 1, letter) for item, letters in zip(items, wanted, strict=True) for letter in letters]
+        codes: list[ErrorCode | None] = []
+        for part in _parts(rows, self._batch_rows):  # more than one only if a single put was too much
+            codes += [_CODES[inserted] for inserted in self._offline.insert(part)]
+            self._count_rows(len(part))
+        code = iter(codes)
+        return [[(letter.time, next(code)) for letter in letters] for letters in wanted]
+
+    def _flush_onces(self, rows: Sequence[StoredMessage]) -> list[Inserted]:
+        inserted = self._offline.insert(rows)
+        self._count_rows(len(rows))
+        return inserted
 
     def _flush_reads(self, items: Sequence[Inbox]) -> list[Page]:
         if len(items) == 1:
@@ -135,10 +158,32 @@ class Shelf:
         rows, is_more = self._offline.page(inbox.user, set(inbox.handed), limit, max(1, window.row_bytes - inbox.unconfirmed_bytes))
         once = [row.id for row in rows if row.qos == 0]
         if once:
+            if not inbox.is_open:  # it left meanwhile: what is deleted now would be handed to nobody
+                return (), False
             self._offline.delete(once)
         return rows, is_more
 
     def _flush_confirms(self, items: Sequence[tuple[Inbox, list[tuple[int, int]]]]) -> list[int]:
-        deleted = self._offline.confirm([(inbox.user, user, time) for inbox, names in items for user, time in names])
+        names = [(inbox.user, user, time) for inbox, pairs in items for user, time in pairs]
+        deleted = 0
+        for start in range(0, len(names), _CONFIRMED_AT_ONCE):  # a second time only if one session confirmed that many
+            deleted += self._offline.confirm(names[start : start + _CONFIRMED_AT_ONCE])
         return [deleted] * len(items)
 
+
+def _weight(row: Letter | StoredMessage) -> int:
+    return 1 + len(row.body) // _BODY_BYTES_OF_A_ROW
+
+
+def _parts(rows: list[StoredMessage], most: int) -> Iterator[list[StoredMessage]]:
+    """Rows in groups of at most `most`, long bodies counting as several."""
+    part: list[StoredMessage] = []
+    weight = 0
+    for row in rows:
+        if part and weight + _weight(row) > most:
+            yield part
+            part, weight = [], 0
+        part.append(row)
+        weight += _weight(row)
+    if part:
+        yield part

@@ -29,6 +29,7 @@ class Offline:
         self.is_open = Event()
         self.is_open.set()
         self.fault: Exception | None = None
+        self.fails_on = 0
 
     def _begin(self) -> None:
         self.is_open.wait()
@@ -38,6 +39,8 @@ class Offline:
     def insert(self, messages: Sequence[StoredMessage]) -> list[Inserted]:
         self.inserted.append(list(messages))
         self._begin()
+        if self.fails_on in {message.time for message in messages}:
+            raise StoreUnavailable("away")
         return [self.outcomes.get(message.time, Inserted.STORED) for message in messages]
 
     def page(self, target: int, handed: Collection[int], limit: int, max_bytes: int) -> tuple[list[StoredMessage], bool]:
@@ -83,8 +86,8 @@ def test_letters_of_many_lanes_are_stored_together_and_each_lane_hears_of_its_ow
     offline.outcomes = {2: Inserted.DUPLICATE, 3: Inserted.CONFLICT, 4: Inserted.FULL, 5: Inserted.NO_TARGET}
     one, done_one = answers()
     other, done_other = answers()
-    shelf.put(1, 9, 1, letters(1, 2, 3), done_one, 0.0)
-    shelf.put(2, 9, 0, letters(4, 5), done_other, 0.0)
+    shelf.put(1, 9, letters(1, 2, 3), done_one, 0.0)
+    shelf.put(2, 9, letters(4, 5), done_other, 0.0)
     wait_until(lambda: one and other)
     assert one == [[(1, None), (2, None), (3, ErrorCode.ID_CONFLICT)]]
     assert other == [[(4, ErrorCode.RECIPIENT_FULL), (5, ErrorCode.NOT_ALLOWED)]]
@@ -93,15 +96,54 @@ def test_letters_of_many_lanes_are_stored_together_and_each_lane_hears_of_its_ow
         (9, 1, 1, 1, 77, 1001, 2001),
         (9, 1, 2, 1, 77, 1002, 2002),
         (9, 1, 3, 1, 77, 1003, 2003),
-        (9, 2, 4, 0, 77, 1004, 2004),
-        (9, 2, 5, 0, 77, 1005, 2005),
+        (9, 2, 4, 1, 77, 1004, 2004),
+        (9, 2, 5, 1, 77, 1005, 2005),
     ]
+
+
+def test_a_flood_of_qos_0_keeps_qos_1_waiting_for_one_transaction_at_most_and_what_is_too_much_of_it_is_dropped(
+    shelf: Shelf, offline: Offline
+) -> None:
+    offline.is_open.clear()
+    flood, done_flood = answers()
+    for time in range(1, 2001):
+        shelf.put_once(5, 9, letters(time)[0], done_flood)
+    assert flood == [False] * (2000 - 256)
+    got, done = answers()
+    shelf.put(1, 9, letters(7000), done, 0.0)
+    wait_until(lambda: len(offline.inserted) == 2)
+    assert [[row.user for row in batch] for batch in offline.inserted] == [[5] * 64, [1]]
+    offline.is_open.set()
+    wait_until(lambda: got and len(flood) == 2000)
+    assert flood.count(True) == 256 and {row.qos for batch in offline.inserted for row in batch if row.user == 5} == {0}
+
+
+def test_a_transaction_has_at_most_batch_rows_and_one_that_fails_fails_nobody_elses(shelf: Shelf, offline: Offline) -> None:
+    offline.fails_on = 60
+    got: dict[int, Any] = {}
+    times = {1: range(1, 7), 2: range(11, 15), 3: range(21, 24), 4: range(31, 64), 5: range(71, 73)}
+    for user, chosen in times.items():
+        shelf.put(user, 9, letters(*chosen), lambda answer, user=user: got.__setitem__(user, answer), 0.0)  # type: ignore[misc]
+    wait_until(lambda: len(got) == 5)
+    batches = [[row.time for row in batch] for batch in offline.inserted]
+    assert batches[:2] == [[*times[1], *times[2]], [*times[3]]]
+    assert batches[2:] == [[*range(31, 41)], [*range(41, 51)], [*range(51, 61)], [71, 72]]
+    assert isinstance(got[4], StoreUnavailable)
+    assert all(got[user] == [(time, None) for time in times[user]] for user in (1, 2, 3, 5))
+
+
+def test_long_bodies_make_a_transaction_shorter(shelf: Shelf, offline: Offline) -> None:
+    got, done = answers()
+    shelf.put(1, 9, [Letter(time, bytes(6000), time, time, 0.0) for time in range(1, 6)], done, 0.0)
+    wait_until(lambda: got)
+    assert [len(batch) for batch in offline.inserted] == [3, 2]
+    assert [time for time, _ in got[0]] == [1, 2, 3, 4, 5]
 
 
 def test_nobody_is_answered_before_the_commit(shelf: Shelf, offline: Offline) -> None:
     offline.is_open.clear()
     got, done = answers()
-    shelf.put(1, 9, 1, letters(1), done, 0.0)
+    shelf.put(1, 9, letters(1), done, 0.0)
     wait_until(lambda: offline.inserted)
     assert got == []
     offline.is_open.set()
@@ -112,8 +154,8 @@ def test_a_failure_is_everybodys_answer(shelf: Shelf, offline: Offline) -> None:
     offline.fault = StoreUnavailable("away")
     got, done = answers()
     inbox = Inbox(9, 0, Window())
-    shelf.put(1, 9, 1, letters(1), done, 0.0)
-    shelf.put(2, 9, 1, letters(2), done, 0.0)
+    shelf.put(1, 9, letters(1), done, 0.0)
+    shelf.put(2, 9, letters(2), done, 0.0)
     shelf.read(inbox, done)
     shelf.confirm(inbox, [(1, 1)], done)
     wait_until(lambda: len(got) == 4)
@@ -125,10 +167,10 @@ def test_what_takes_too_long_is_answered_once_and_what_has_not_begun_is_not_stor
     begun, done_begun = answers()
     waiting, done_waiting = answers()
     later, done_later = answers()
-    shelf.put(1, 9, 1, letters(1), done_begun, 100.0)
+    shelf.put(1, 9, letters(1), done_begun, 100.0)
     wait_until(lambda: offline.inserted)
-    shelf.put(2, 9, 1, letters(2), done_waiting, 101.0)
-    shelf.put(3, 9, 1, letters(3), done_later, 103.0)
+    shelf.put(2, 9, letters(2), done_waiting, 101.0)
+    shelf.put(3, 9, letters(3), done_later, 103.0)
     shelf.tick(104.9)
     assert begun == []
     shelf.tick(106.5)
@@ -187,6 +229,27 @@ def test_rows_of_qos_0_are_deleted_before_they_are_given_out(shelf: Shelf, offli
     shelf.read(Inbox(9, 0, Window()), lambda page: got.append(list(offline.deleted)))
     wait_until(lambda: got)
     assert got == [[2, 3]]
+
+
+def test_rows_of_qos_0_stay_for_the_next_session_when_this_one_leaves_during_the_read(shelf: Shelf, offline: Offline) -> None:
+    offline.rows = [row(1), row(2, qos=0)]
+    offline.is_open.clear()
+    inbox = Inbox(9, 0, Window())
+    got, done = answers()
+    shelf.read(inbox, done)
+    wait_until(lambda: offline.pages)
+    inbox.close()
+    offline.is_open.set()
+    wait_until(lambda: got)
+    assert (offline.deleted, list(got[0][0])) == ([], [])
+
+
+def test_a_transaction_confirms_five_thousand_names_at_most(shelf: Shelf, offline: Offline) -> None:
+    got, done = answers()
+    for user, count in ((1, 3000), (2, 1500), (3, 1500), (4, 12_000)):
+        shelf.confirm(Inbox(user, 0, Window()), [(1, time) for time in range(count)], done)
+    wait_until(lambda: len(got) == 4)
+    assert [len(names) for names in offline.confirmed] == [4500, 1500, 5000, 5000, 2000]
 
 
 def test_confirmations_of_many_sessions_go_together(shelf: Shelf, offline: Offline) -> None:
