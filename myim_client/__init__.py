@@ -15,6 +15,7 @@ from myim_client.errors import (
     ProfileRefused,
     RequestRefused,
     ServerUnreachable,
+    WithinTransaction,
 )
 from myim_client.events import (
     Connected,
@@ -63,6 +64,7 @@ __all__ = [
     "ServerUnreachable",
     "Terminal",
     "Transaction",
+    "WithinTransaction",
     "ask_servers",
     "login",
     "register",

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from myim_client.courier import Courier
-from myim_client.errors import ClientClosed, LoginNeeded, MyimError, NameUnknown, NotConnected, RequestRefused
+from myim_client.errors import ClientClosed, LoginNeeded, MyimError, NameUnknown, NotConnected, RequestRefused, WithinTransaction
 from myim_client.events import Durable, DurableEvent, Event, Handle
 from myim_client.inbox import Inbox
 from myim_client.itinerary import Itinerary
@@ -36,11 +36,12 @@ BATCH_EVENTS = 64
 
 
 class Transaction:
-    """A transaction of the application on the profile's file; made by `Client.transaction`."""
+    """A transaction of the application on the profile's file; made by `Client.transaction`. `events`: those it is done with."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self.events: list[DurableEvent] = []
+        self.undone: list[DurableEvent] = []  # of blocks that joined this one and raised
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         """One statement on the application's own tables (no BEGIN, COMMIT or ROLLBACK)."""
@@ -100,6 +101,7 @@ class Client:
             raise
         self._password = password
         self._waiting: list[_Waiting] = []
+        self._transaction: Transaction | None = None  # the outermost, under the profile's lock
         self._is_closed = False
         fixed = None if servers is None else [Server(0, "center", host, port, 0, 0, False) for host, port in servers]
         self._journey = Journey(
@@ -174,7 +176,8 @@ class Client:
         """Send `body` (≤ 32,768 bytes, or text) to a user id or name. Returns once it is kept, flushed, in the outbox.
 
         QoS 0 is not kept: it is written if there is a session, else dropped; its outcome is UNKNOWN at once.
-        Raises ValueError, BodyTooLarge, OutboxFull, NameUnknown, NotConnected (a name not known yet), ProfileRefused, ClientClosed.
+        Raises ValueError, BodyTooLarge, OutboxFull, NameUnknown, NotConnected (a name not known yet), ProfileRefused, ClientClosed, and
+        WithinTransaction inside `transaction`: what returns flushed cannot wait there for its flush; `Transaction.send` does not.
         """
         self._check_open()
         content = _as_bytes(body)
@@ -198,6 +201,9 @@ class Client:
         """Commit `mine`, together with what other threads want to send at the same time: one flush serves all who wait."""
         if not mine:
             return []
+        if self.profile.is_within:
+            # it would draw other threads' messages into a transaction that may be rolled back
+            raise WithinTransaction("send within a transaction by its own `send`")
         self._waiting.extend(mine)
         time.sleep(0)  # lets others that are ready to send come along; under gevent nobody could otherwise
         with self.profile.lock:
@@ -225,19 +231,40 @@ class Client:
     def transaction(self) -> Iterator[Transaction]:
         """A transaction on the profile's file, flushed at the end of the block; receipts and messages go out only after that.
 
-        If the block raises, nothing of it happened, and the events it was done with are handed out again, before all others.
+        If the block raises, nothing of it happened, and the events it was done with are handed out again, before all others. Inside
+        another transaction of the same thread (`event.done()` there too) it joins that one and shares its end.
         Keep it short: nothing is received meanwhile. Raises ProfileRefused when the file cannot keep it.
         """
         self._check_open()
         transaction = Transaction(self)
+        outermost: Transaction | None = None
         try:
             with self.profile.transaction():
-                yield transaction
-                self.courier.show(transaction.events)
+                outermost = self._transaction
+                if outermost is None:
+                    with self._as_outermost(transaction):
+                        yield transaction
+                else:
+                    yield transaction
+                    outermost.events += transaction.events
         except BaseException:
-            self.inbox.put_back(event for event in transaction.events if not event.is_done)
+            if outermost is not None:
+                outermost.undone += transaction.events
             raise
-        self._journey.flush()
+        finally:
+            if outermost is None:
+                self.inbox.put_back(event for event in transaction.events + transaction.undone if not event.is_done)
+        if outermost is None:
+            self._journey.flush()
+
+    @contextlib.contextmanager
+    def _as_outermost(self, transaction: Transaction) -> Iterator[None]:
+        self._transaction = transaction
+        try:
+            yield
+            self.courier.show(transaction.events)
+        finally:
+            self._transaction = None
 
     def take(self, timeout: float | None = None, limit: int = BATCH_EVENTS, linger: float = 0.0) -> list[Event]:
         """Up to `limit` events that wait, [] after `timeout` seconds without any (None: wait for one, or for the end).
@@ -294,6 +321,8 @@ class Client:
             return ""
 
     def _look_up(self, who: str | int) -> FoundUser:
+        if self.profile.is_within:
+            raise WithinTransaction("nothing is received within a transaction: look names up before it")
         question = self.courier.ask(Command.LOOKUP, encode_lookup(who))
         self._journey.flush()
         try:
@@ -334,4 +363,3 @@ def _now_us() -> int:
 
 def _as_bytes(body: bytes | str) -> bytes:
     return body.encode() if isinstance(body, str) else bytes(body)
-

@@ -147,7 +147,7 @@ class Courier:
 
     def show(self, events: Iterable[DurableEvent]) -> None:
         """Put what the application has done into the file; it is confirmed once the present transaction is flushed."""
-        shown = [event for event in events if not event.is_done]
+        shown = list(dict.fromkeys(event for event in events if not event.is_done))
         self.profile.keep_seen([(event.user, event.time) for event in shown if isinstance(event, MessageArrived)], self._now_us())
         stored: list[int] = []
         finished: list[int] = []

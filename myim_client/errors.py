@@ -86,5 +86,9 @@ class ProfileRefused(MyimError):
     """A profile or terminal directory cannot be used: in use by another process, readable by others, damaged, of another release."""
 
 
+class WithinTransaction(MyimError):
+    """The call waits for a commit or for the center, and its thread holds a transaction: use `Transaction.send`, or ask before."""
+
+
 class ClientClosed(MyimError):
     """The client was closed, or another session of the same terminal replaced it [P-5.4]."""

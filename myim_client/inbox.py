@@ -38,10 +38,12 @@ class Inbox:
                 self._changed.notify()
 
     def put_back(self, events: Iterable[Event]) -> None:
-        """Queue events, in their order, before all others: the application's transaction was rolled back."""
-        with self._changed:
-            self._events.extendleft(reversed(list(events)))
-            self._changed.notify_all()
+        """Queue events, in their order and each once, before all others: the application's transaction was rolled back."""
+        first = {id(event): event for event in events}
+        if first:
+            with self._changed:
+                self._events = deque([*first.values(), *(event for event in self._events if id(event) not in first)])
+                self._changed.notify_all()
 
     def close(self) -> None:
         """Nothing more will come: those who wait return."""

@@ -41,6 +41,7 @@ CREATE TABLE myim_names (user INTEGER PRIMARY KEY, name TEXT NOT NULL);
 
 _AWAIT_RECEIPT = f"UPDATE myim_outbox SET state = {AWAITING_RECEIPT} WHERE time = ?"
 _FINISH = "DELETE FROM myim_outbox WHERE time = ?"
+_KEEP_SERVERS = "UPDATE myim_account SET servers = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,8 @@ class Profile:
         self._lock_file = lock_file
         self.execute = database.execute
         self.execute_many = database.executemany
-        self._depth = 0
+        self._owner = 0  # the thread that is within a transaction
+        self._is_committing = False
         self._later: dict[str, list[tuple[Any, ...]]] = {}
         self._after_commit: list[Callable[[], None]] = []
         self.commits = 0
@@ -151,29 +153,61 @@ class Profile:
                 os.close(self._lock_file)
                 self._lock_file = -1
 
+    @property
+    def is_within(self) -> bool:
+        """Whether the calling thread is within a transaction of its own."""
+        return self._owner == threading.get_ident()
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
-        """`execute` within one flushed transaction; rolled back if the block raises. Inside another it joins that one.
+        """`execute` within one flushed transaction; nothing of the block happened if it raises. Inside another it joins that one.
 
         Raises ProfileRefused when the file cannot keep it (disk full, …): then nothing of the block happened.
         """
-        with self.lock:
-            if self._depth:
-                yield self.execute
+        with self.lock, self._in_our_words():
+            if self._owner:
+                with self._joined():
+                    yield self.execute
                 return
-            self._begin()
+            if self._lock_file < 0:
+                raise ProfileRefused(f"{self.path} is closed")
             try:
+                self._begin()
                 yield self.execute
                 self._commit()
             except BaseException as error:
-                self._roll_back()
-                if isinstance(error, sqlite3.OperationalError):
-                    raise ProfileRefused(f"{self.path}: {error}") from error
+                if not self._has_committed(error):
+                    self._roll_back()
+                    raise
+                self._finish()  # an interrupt came between the COMMIT and what follows from it
                 raise
-            self._depth = 0
-            after, self._after_commit = self._after_commit, []
-            for action in after:
-                action()
+            self._finish()
+
+    @contextlib.contextmanager
+    def _joined(self) -> Iterator[None]:
+        count = len(self._after_commit)
+        self.execute("SAVEPOINT myim_joined")
+        try:
+            yield
+        except BaseException:
+            del self._after_commit[count:]
+            if self._database.in_transaction:  # a full disk may have ended all of it
+                self.execute("ROLLBACK TO myim_joined")
+                self.execute("RELEASE myim_joined")
+            raise
+        self.execute("RELEASE myim_joined")
+
+    @contextlib.contextmanager
+    def _in_our_words(self) -> Iterator[None]:
+        """What is wrong with the file becomes ProfileRefused; what is wrong with a statement or its data stays as it is."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if self._lock_file < 0:
+                raise ProfileRefused(f"{self.path} is closed") from error
+            if type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError, sqlite3.InternalError):
+                raise ProfileRefused(f"{self.path}: {error}") from error
+            raise
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Run `action` once the present transaction is flushed, still under the lock; never if it is rolled back."""
@@ -185,37 +219,51 @@ class Profile:
             self._later.setdefault(sql, []).append(row)
 
     def keep_later(self) -> None:
-        """Commit what was put off, if anything."""
+        """Commit what was put off, if anything, and the last name that was used [P-3.6]."""
         with self.lock:
-            if self._later and not self._depth:
+            if (self._later or self._last_time != self._kept_time) and not self._owner:
                 with self.transaction():
                     pass
 
     def query(self, sql: str, row: tuple[Any, ...] = ()) -> list[Any]:
-        """All rows of a reading statement."""
-        with self.lock:
+        """All rows of a reading statement. Raises ProfileRefused."""
+        with self.lock, self._in_our_words():
             return self.execute(sql, row).fetchall()
 
     def _begin(self) -> None:
-        if self._lock_file < 0:
-            raise ProfileRefused(f"{self.path} is closed")
+        self._is_committing = False
+        self._owner = threading.get_ident()
         self.execute("BEGIN IMMEDIATE")
-        self._depth = 1
 
     def _commit(self) -> None:
-        later = self._later
-        for sql, rows in later.items():
+        for sql, rows in self._later.items():
             self.execute_many(sql, rows)
-        last_time = self._last_time
-        if last_time != self._kept_time:
-            self.execute("UPDATE myim_account SET last_time = ?", (last_time,))
+        if self._last_time != self._kept_time:
+            self.execute("UPDATE myim_account SET last_time = ?", (self._last_time,))
+        self._is_committing = True
         self.execute("COMMIT")
-        self._kept_time = last_time
+
+    def _has_committed(self, error: BaseException) -> bool:
+        return self._is_committing and not isinstance(error, sqlite3.Error) and not self._database.in_transaction
+
+    def _finish(self) -> None:
+        """The COMMIT happened: do what waited for it, all of it, whatever interrupts."""
+        self._owner = 0
+        self._kept_time = self._last_time
         self._later = {}
         self.commits += 1
+        after, self._after_commit = self._after_commit, []
+        actions = iter(after)
+        try:
+            for action in actions:
+                action()
+        except BaseException:
+            for action in actions:
+                action()
+            raise
 
     def _roll_back(self) -> None:
-        self._depth = 0
+        self._owner = 0
         self._after_commit.clear()
         if self._database.in_transaction:
             self.execute("ROLLBACK")
@@ -237,6 +285,7 @@ class Profile:
     def log_in(self, account: Account) -> None:
         """Keep what a password login gave: the connection number starts anew [P-5.4]. Another user is ProfileRefused."""
         with self.transaction() as execute:
+            self._later.pop(_KEEP_SERVERS, None)  # what was put off is older than this login's list
             old = execute("SELECT user FROM myim_account").fetchone()
             if old and to_unsigned(old[0]) != account.user:
                 raise ProfileRefused(f"{self.path} belongs to user {to_unsigned(old[0])}")
@@ -258,7 +307,7 @@ class Profile:
 
     def keep_servers(self, servers: Sequence[Server]) -> None:
         """Keep the server list for the next start (not flushed by itself)."""
-        self.later("UPDATE myim_account SET servers = ?", (encode_servers(servers),))
+        self.later(_KEEP_SERVERS, (encode_servers(servers),))
 
     def next_connection_number(self, step: int = 1) -> int:
         """The next number of a connection attempt, `step` above the last, flushed before it is used [P-5.4]."""
@@ -301,9 +350,7 @@ class Profile:
 
     def is_seen(self, user: int, time: int) -> bool:
         """Whether (user, time) was shown, exactly [P-8.3]."""
-        with self.lock:
-            row = self.execute("SELECT 1 FROM myim_seen WHERE user = ? AND time = ?", (to_signed(user), to_signed(time))).fetchone()
-            return row is not None
+        return bool(self.query("SELECT 1 FROM myim_seen WHERE user = ? AND time = ?", (to_signed(user), to_signed(time))))
 
     def keep_seen(self, names: list[tuple[int, int]], now_us: int) -> None:
         """These (user, time) are shown, with the present transaction [P-8.3]."""
