@@ -36,7 +36,10 @@ class Limits(NamedTuple):
 class Pace:
     """What one session did lately. `now`: monotonic seconds. Requests and messages are paced apart."""
 
-    __slots__ = ("_limits", "_requests", "_requests_since", "_messages", "_messages_since", "_unknown", "_unknown_since", "_slow_downs")
+    __slots__ = (
+        "_limits", "_requests", "_requests_since", "_messages", "_messages_since", "_unknown", "_unknown_since", "_slow_downs",
+        "_slowed_at",
+    )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -46,7 +49,8 @@ class Pace:
         self._messages_since = 0.0
         self._unknown = 0
         self._unknown_since = 0.0
-        self._slow_downs = 0
+        self._slow_downs = 0.0
+        self._slowed_at = 0.0
 
     def is_asking_too_much(self, now: float) -> bool:
         """Counts a request; whether it is one too many. SessionRefused SLOW_DOWN after many of those."""
@@ -95,7 +99,9 @@ class Pace:
             raise SessionRefused(ErrorCode.UNKNOWN_COMMAND, "too many unknown commands")
 
     def _slow_down(self) -> bool:
-        self._slow_downs += 1
+        now = max(self._messages_since, self._requests_since)  # one of them was counted just now
+        self._slow_downs = max(0.0, self._slow_downs - (now - self._slowed_at)) + 1  # one a second is forgotten
+        self._slowed_at = now
         if self._slow_downs > _SLOW_DOWNS_BEFORE_CLOSE:
             raise SessionRefused(ErrorCode.SLOW_DOWN, "this terminal does not slow down")
         return True

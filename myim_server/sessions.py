@@ -184,10 +184,10 @@ class Session:
     def _write(self) -> None:
         """Carry on where the socket was full (yields); ends when all is out, or with the session."""
         try:
-            with gevent.Timeout(self._slow_seconds):
-                while self._unsent and not self.is_over:
+            while self._unsent and not self.is_over:
+                with gevent.Timeout(self._slow_seconds):  # for each step: who takes something is slow, but not stuck
                     sent = self._socket.send(self._unsent)
-                    self._unsent = self._unsent[sent:]
+                self._unsent = self._unsent[sent:]
         except OSError:
             self.cut()
             return

@@ -51,6 +51,13 @@ def test_who_never_slows_down_is_closed(pace: Pace) -> None:
     assert refused.value.code == ErrorCode.SLOW_DOWN
 
 
+def test_a_terminal_that_was_told_to_slow_down_now_and_then_is_borne_for_ever(pace: Pace) -> None:
+    for second in range(1000):
+        assert asked(pace, 11, 1000.0 + second) in (10, 11)
+    for second in range(1000):
+        assert sent(pace, 101, 3000.0 + second) in (100, 101)
+
+
 def test_twenty_unknown_commands_a_minute_are_borne(pace: Pace) -> None:
     for minute in range(3):
         for _ in range(20):

@@ -1,6 +1,7 @@
 """The way out of one session, and the table of all: what is sent when, what waits, what ends it, who replaces whom."""
 
 import errno
+import time
 from collections.abc import Callable
 
 import pytest
@@ -247,7 +248,19 @@ def test_a_socket_that_stays_full_for_too_long_cuts_below_the_bound() -> None:
     bench = Bench(slow_seconds=0.05)
     fill(bench)
     wait_until(lambda: bench.cuts == 1)
-    assert bench.session.waiting_bytes == 0
+    assert bench.session.waiting_bytes == 0 and bench.session.closed_with == ErrorCode.TOO_SLOW
+
+
+def test_a_reader_that_takes_something_in_time_is_not_cut_however_long_the_whole_takes() -> None:
+    bench = Bench(slow_seconds=0.05)
+    fill(bench)
+    end = time.monotonic() + 0.2
+    while time.monotonic() < end:
+        bench.whole_socket.give(1)
+        wait_until(lambda: not bench.socket.room)
+    assert not bench.cuts and bench.session.waiting_bytes
+    bench.whole_socket.give(1 << 20)
+    wait_until(lambda: not bench.session.waiting_bytes)
 
 
 def test_a_broken_socket_cuts(bench: Bench) -> None:
