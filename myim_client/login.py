@@ -12,7 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from myim_client.errors import IdentityChanged, LoginRefused, ServerUnreachable
+from myim_client.addresses import split_address
+from myim_client.errors import IdentityChanged, LoginNeeded, LoginRefused, ProfileRefused, ServerUnreachable
 from myim_client.profile import Account, Profile
 from myim_client.terminal import Terminal
 from myim_wire.contents import Grant, LastLogin, Operation, RenewedToken, Server
@@ -21,14 +22,13 @@ from myim_wire.login_flights import Granted, IdentityShown, LoginClientEvent, Re
 from myim_wire.login_handshake import LoginClient
 from myim_wire.transport import Transport
 
-DEFAULT_PORT = 7400
 CONNECT_SECONDS = 5.0
 DECISION_SECONDS = 30.0
 
 _WORDS: dict[int, str] = {
-    ErrorCode.BUSY: "the login center is busy; try again",
+    ErrorCode.BUSY: "the login center is busy",
     ErrorCode.LOGIN_FAILED: "wrong name or password, or the account is locked",
-    ErrorCode.THROTTLED: "too many failures from this address; try again later",
+    ErrorCode.THROTTLED: "too many failed logins",
     ErrorCode.REGISTRATION_CLOSED: "registration is closed here",
     ErrorCode.NAME_INVALID: "a name has 1 to 32 letters and digits of one script, and . _ - between them",
     ErrorCode.NAME_TAKEN: "the name is taken",
@@ -51,21 +51,34 @@ class LoggedIn:
     is_new_network: bool
 
 
-def split_address(server: str) -> tuple[str, int]:
-    """(host, port) of "HOST:PORT", "HOST" or "[V6]:PORT"; ValueError if it is none of these."""
-    host, colon, port = server.rpartition(":")
-    if not colon or (server.startswith("[") and server.endswith("]")) or (":" in host and not host.startswith("[")):
-        host, port = server, str(DEFAULT_PORT)
-    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f"{server!r} is not HOST:PORT")
-    return host, int(port)
+def code_name(code: int) -> str:
+    """The name of a code of [P-9]; of one that this release does not know, that it is unknown."""
+    try:
+        return ErrorCode(code).name
+    except ValueError:
+        return f"UNKNOWN_CODE_{code}"
+
+
+def in_time(milliseconds: int) -> str:
+    """"in 3 s", "in 2 min": rounded up, so that who waits so long has waited long enough."""
+    seconds = -(-milliseconds // 1000)
+    return f"in {seconds} s" if seconds <= 120 else f"in {-(-seconds // 60)} min"
+
+
+def _why(code: int, retry_ms: int) -> str:
+    words = _WORDS.get(code) or f"refused: {code_name(code)}"
+    if retry_ms:
+        return f"{words}; try again {in_time(retry_ms)}"
+    return f"{words}; try again later" if code in (ErrorCode.BUSY, ErrorCode.THROTTLED) else words
 
 
 def register(
     terminal: Terminal, server: str, name: str, password: str, *, path: str | Path | None = None, identity: bytes | None = None
 ) -> LoggedIn:
-    """Make the account `name` at the login center `server` (HOST:PORT) and log in; the rest as `login`."""
+    """Make the account `name` at the login center `server` (HOST:PORT) and log in; the rest as `login`.
+
+    A profile that belongs to an account already is ProfileRefused before anything is made at the server.
+    """
     return _log_in(terminal, server, "register", name, password, path, identity)
 
 
@@ -101,6 +114,8 @@ def _log_in(
     is_new = not path.exists()
     profile = Profile.open(path, create=True)
     try:
+        if op == "register":
+            _check_unused(profile)
         logged_in = log_in_to(profile, terminal, server, op, name, password, identity)
     except BaseException:
         profile.close()
@@ -111,19 +126,28 @@ def _log_in(
     return logged_in
 
 
+def _check_unused(profile: Profile) -> None:
+    try:
+        account = profile.account()
+    except LoginNeeded:
+        return
+    raise ProfileRefused(
+        f"{account.name} (@{account.user}) is registered here already, in {profile.path}: log in, or, if this server is another "
+        "installation now, use another terminal directory (--home)"
+    )
+
+
 def log_in_to(
     profile: Profile, terminal: Terminal, server: str, op: Operation, name: str, password: str, identity: bytes | None = None
 ) -> LoggedIn:
-    """As `login`, into an open profile."""
-    pinned = identity or terminal.pin(server)
-    walk = _Walk(terminal, server, pinned)
+    """As `login`, into an open profile. The identity is pinned once it is proven, whether or not the login succeeds."""
+    walk = _Walk(terminal, server, identity or terminal.pin(server))
     try:
-        shown = walk.greet()
+        # before any secret goes out, and whatever becomes of it: who stands between at the first login is noticed at the second
+        _keep_identity(terminal, server, walk.greet(), is_known=identity is not None)
         grant = walk.present(op, name, password)
     finally:
         walk.close()
-    if terminal.pin(server) != shown:
-        terminal.keep_pin(server, shown)
     now_us = time.time_ns() // 1000
     account = Account(
         login_server=server, user=grant.user, name=grant.name, slot=grant.slot, terminal_key=terminal.public_key, token=b"",
@@ -131,6 +155,13 @@ def log_in_to(
     ).renewed(RenewedToken(grant.token, grant.session_key, grant.issued, grant.expires), now_us)  # fmt: skip
     profile.log_in(account)
     return LoggedIn(account, profile.path, grant.last_login, grant.new_terminal, grant.new_network)
+
+
+def _keep_identity(terminal: Terminal, server: str, shown: bytes, is_known: bool) -> None:
+    if is_known:
+        terminal.keep_pin(server, shown)
+    elif (pinned := terminal.trust(server, shown)) != shown:
+        raise IdentityChanged(server, pinned, shown)
 
 
 class _Walk:
@@ -168,7 +199,7 @@ class _Walk:
             raise LoginRefused(ErrorCode.LOGIN_FAILED, "no name or password can be so long, or made of such characters") from None
         event = self.step(frame)
         if isinstance(event, Refused):
-            raise LoginRefused(event.code, _WORDS.get(event.code) or f"refused with code {event.code}", event.retry_ms)
+            raise LoginRefused(event.code, _why(event.code, event.retry_ms), event.retry_ms)
         assert isinstance(event, Granted)
         return event.grant
 
@@ -181,7 +212,7 @@ class _Walk:
             raise IdentityChanged(self._server, self._pinned or b"", error.identity) from None
         except ProtocolError as error:
             if error.code == ErrorCode.BUSY:
-                raise LoginRefused(error.code, _WORDS[ErrorCode.BUSY]) from None
+                raise LoginRefused(error.code, _why(error.code, 0)) from None
             raise ServerUnreachable(self._server, str(error)) from None
         except TimeoutError:
             raise ServerUnreachable(self._server, "no answer in time") from None

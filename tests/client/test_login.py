@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from myim_client import Client, IdentityChanged, LoginRefused, ProfileRefused, ServerUnreachable, Terminal, ask_servers, login, register
-from myim_client.login import split_address
+from myim_client.addresses import spelled, split_address
 from myim_client.profile import Profile
 from myim_wire.contents import LastLogin, Server
 from myim_wire.errors import ErrorCode
@@ -140,11 +140,23 @@ def test_a_configured_identity_counts_from_the_first_login(center: ScriptedLogin
     assert terminal.pin(center.address) == center.identity
 
 
-def test_an_attempt_that_failed_pins_nothing(center: ScriptedLogin, terminal: Terminal) -> None:
+def test_the_identity_is_pinned_before_credentials_go_out_and_whatever_becomes_of_them(center: ScriptedLogin, terminal: Terminal) -> None:
     center.refusal = (ErrorCode.LOGIN_FAILED, 0)
     with pytest.raises(LoginRefused):
         login(terminal, center.address, "alice", "p" * 8)
-    assert terminal.pin(center.address) is None
+    assert terminal.pin(center.address) == center.identity
+    center.identity_private = bytes([1]) * 32
+    with pytest.raises(IdentityChanged):
+        login(terminal, center.address, "alice", "p" * 8)
+    assert len(center.credentials) == 1
+
+
+def test_one_server_has_one_pin_and_one_profile_however_it_is_spelled(terminal: Terminal) -> None:
+    terminal.keep_pin("Host.example", bytes([3]) * 32)
+    assert terminal.pin("host.example:7400") == bytes([3]) * 32
+    assert terminal.profile_path("Host.example", "a") == terminal.profile_path("host.example:07400", "a")
+    assert terminal.unpin("HOST.example:7400")
+    assert spelled("::1") == spelled("[::1]") == "[::1]:7400"
 
 
 def test_the_server_list_is_told_before_any_login(center: ScriptedLogin, terminal: Terminal) -> None:
