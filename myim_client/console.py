@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import click
 
 from myim_client.client import Client
+from myim_client.console_words import DEFAULT_HOME, DEFAULT_SERVER, how_to_log_in, why
 from myim_client.errors import (
     BodyTooLarge,
     ClientClosed,
@@ -27,14 +28,16 @@ from myim_client.errors import (
     NotConnected,
     NotSettled,
     ProfileRefused,
+    RequestRefused,
 )
-from myim_client.events import Disconnected, Event, MessageArrived, OfflineDone, OutcomeKind, ReceiptArrived
+from myim_client.events import Disconnected, Event, MessageArrived, OfflineDone, OutcomeKind, PasswordNeeded, ReceiptArrived
 from myim_client.login import LoggedIn, login, register, split_address
 from myim_client.printable import printable
 from myim_client.profile import check_private
 from myim_client.terminal import Terminal
 
 CONNECT_SECONDS = 15.0
+LOOK_SECONDS = 0.2
 MAX_PASSWORD_BYTES = 4096
 
 
@@ -55,7 +58,11 @@ class Place:
         try:
             return Client(terminal, terminal.profile_path(self.server, name), **options)
         except LoginNeeded as error:
-            raise LoginNeeded(f"{error}\nTry: myim --server {self.server} login {name}") from None
+            raise LoginNeeded(f"{error}\nTry: {self.how_to_log_in(name)}") from None
+
+    def how_to_log_in(self, name: str) -> str:
+        """What to type to log in as `name` here."""
+        return how_to_log_in(self.server, self.home, name)
 
 
 def stop(message: str, code: int) -> NoReturn:
@@ -73,6 +80,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except (BodyTooLarge, ProfileRefused) as error:
             stop(str(error), 2)
+        except RequestRefused as error:
+            stop(f"refused: {why(error.code, error.text, error.retry_ms)}", 1)
         except MyimError as error:
             stop(str(error), 1)
         except BrokenPipeError:
@@ -94,8 +103,8 @@ _EXIT_CODES = "Exit codes: 0 done, 1 refused or failed, 2 wrong call."
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES)
-@click.option("--server", default="127.0.0.1:7400", show_default=True, callback=_server_option, help="The login center, HOST:PORT.")
-@click.option("--home", default="~/.myim", show_default=True, type=_HOME, help="Where this terminal keeps its files.")
+@click.option("--server", default=DEFAULT_SERVER, show_default=True, callback=_server_option, help="The login center, HOST:PORT.")
+@click.option("--home", default=DEFAULT_HOME, show_default=True, type=_HOME, help="Where this terminal keeps its files.")
 @click.pass_context
 def main(ctx: click.Context, server: str, home: Path) -> None:
     """Talk over MyIM."""
@@ -193,7 +202,7 @@ def chat_command(place: Place, name: str, to: str | None) -> None:
     from myim_client.console_chat import run_chat  # the other commands start faster without prompt_toolkit
 
     with place.client(name, settled_events=True) as client:
-        run_chat(client, place.home, to)
+        run_chat(client, place.home, to, place.how_to_log_in(name))
 
 
 @main.command("send")
@@ -210,17 +219,22 @@ def send_command(place: Place, name: str, to: str, text: tuple[str, ...], timeou
     body = sys.stdin.buffer.read(32769) if text == ("-",) else _utf8(" ".join(text))
     with place.client(name) as client:
         end = time.monotonic() + timeout
-        _connect(client, timeout)
+        _connect(client, timeout, place.how_to_log_in(name))
         try:
-            handle = client.send(_utf8(to).decode(), body)
+            target = client.user_id(_utf8(to).decode())
+            if target == client.user:
+                raise ValueError("that is you")
+            handle = client.send(target, body)
         except ValueError as error:
             raise click.UsageError(printable(str(error))) from None
         try:
             outcome = handle.wait(max(0.0, end - time.monotonic()))
         except NotSettled:
-            stop("not settled in time; it is kept and sent with the next command", 1)
+            needed = _password_needed(client)
+            hint = f"\n{needed}\nTry: {place.how_to_log_in(name)}" if needed else ""
+            stop(f"not settled in time; it is kept and sent with the next command{hint}", 1)
     if outcome.kind is OutcomeKind.REFUSED:
-        stop(f"refused: {outcome.text}", 1)
+        stop(f"refused: {why(outcome.code, outcome.text)}", 1)
     click.echo(outcome.kind.value)
     if not outcome.is_settled:
         sys.exit(1)
@@ -233,11 +247,26 @@ def _utf8(text: str) -> bytes:
         raise click.UsageError("an argument is not UTF-8") from None
 
 
-def _connect(client: Client, timeout: float) -> None:
-    try:
-        client.connect(min(timeout, CONNECT_SECONDS))
-    except NotConnected as error:
-        raise NotConnected(f"no connection: {error}") from None
+def _connect(client: Client, timeout: float, login_with: str) -> None:
+    """Wait for a session; not in vain where only the password helps: LoginNeeded then says so at once."""
+    end = time.monotonic() + min(timeout, CONNECT_SECONDS)
+    while True:
+        try:
+            client.connect(min(timeout, LOOK_SECONDS))
+            return
+        except NotConnected as error:
+            needed = _password_needed(client)
+            if needed:
+                raise LoginNeeded(f"no connection: {error}: {needed}\nTry: {login_with}") from None
+            if time.monotonic() >= end:
+                raise NotConnected(f"no connection: {error}") from None
+
+
+def _password_needed(client: Client) -> str:
+    """Why only the password helps, if that is so; all other events stay where they are."""
+    events = client.take(0, limit=1_000_000)
+    client.inbox.put_back(event for event in events if not isinstance(event, PasswordNeeded))
+    return next((event.reason for event in events if isinstance(event, PasswordNeeded)), "")
 
 
 @main.command("inbox")
@@ -249,7 +278,7 @@ def inbox_command(place: Place, name: str, is_json: bool, wait: float) -> None:
     """Print what waits for NAME, oldest first, and confirm it: each line is printed before it is confirmed."""
     write = _json_line if is_json else _text_line
     with place.client(name) as client:
-        _connect(client, CONNECT_SECONDS)
+        _connect(client, CONNECT_SECONDS, place.how_to_log_in(name))
         end: float | None = None
         while end is None or time.monotonic() < end:
             events = client.take(CONNECT_SECONDS if end is None else end - time.monotonic())
@@ -261,6 +290,8 @@ def inbox_command(place: Place, name: str, is_json: bool, wait: float) -> None:
                     end = time.monotonic() + wait
                 if isinstance(event, Disconnected) and event.is_final:
                     raise ClientClosed(event.reason)
+                if isinstance(event, PasswordNeeded):
+                    raise LoginNeeded(f"{event.reason}\nTry: {place.how_to_log_in(name)}")
 
 
 def _print(client: Client, events: list[Event], write: Callable[[Event], str | None]) -> None:

@@ -13,7 +13,8 @@ from datetime import datetime
 from pathlib import Path
 
 from myim_client.client import Client
-from myim_client.errors import MyimError
+from myim_client.console_words import why
+from myim_client.errors import MyimError, RequestRefused
 from myim_client.events import (
     Connected,
     Disconnected,
@@ -41,8 +42,10 @@ _SHORT = 40
 class Chat:
     """One conversation at a time, with everybody's messages shown. `say` prints a line."""
 
-    def __init__(self, client: Client, say: Callable[[str], None]) -> None:
+    def __init__(self, client: Client, say: Callable[[str], None], login_with: str = "") -> None:
+        """login_with: the command that logs this user in again."""
         self._client = client
+        self._login_with = login_with or f"myim login {client.name}"
         self._say = say
         self.target: int | None = None
         self.is_over = False
@@ -62,6 +65,8 @@ class Chat:
                 self._command(line)
             elif line:
                 self._send(line)
+        except RequestRefused as error:
+            self._say(f"! refused: {why(error.code, error.text, error.retry_ms)}")
         except (MyimError, ValueError) as error:
             self._say(f"! {printable(str(error))}")
 
@@ -106,6 +111,14 @@ class Chat:
                 if line:
                     self._say(line)
             transaction.done(*events)
+        self._answer_to(events)
+
+    def _answer_to(self, events: list[Event]) -> None:
+        """Who talks to nobody yet answers the first who writes."""
+        writers = [event.user for event in events if isinstance(event, MessageArrived) and not event.is_copy]
+        if self.target is None and writers:
+            self.target = writers[0]
+            self._say(f"* what you type goes to {self._name(self.target)}; /to NAME changes that")
 
     def _line(self, event: Event, execute: Callable[..., object]) -> str:
         if isinstance(event, MessageArrived):
@@ -114,8 +127,8 @@ class Chat:
             text = self._sent(event.time)
             if event.outcome.kind is not OutcomeKind.STORED:
                 execute("DELETE FROM chat_sent WHERE time = ?", (event.time,))
-            why = f" ({printable(event.outcome.text)})" if event.outcome.text else ""
-            return f"  {MARKS[event.outcome.kind]} {event.outcome.kind.value}{why}: {text}"
+            refusal = f" ({why(event.outcome.code, event.outcome.text)})" if event.outcome.kind is OutcomeKind.REFUSED else ""
+            return f"  {MARKS[event.outcome.kind]} {event.outcome.kind.value}{refusal}: {text}"
         if isinstance(event, ReceiptArrived):
             text = self._sent(event.time)
             execute("DELETE FROM chat_sent WHERE time = ?", (event.time,))
@@ -126,7 +139,7 @@ class Chat:
         if isinstance(event, Connected):
             return f"* connected to {event.server}"
         if isinstance(event, PasswordNeeded):
-            return f"* {printable(event.reason)}; leave and run: myim login {printable(self._client.name)}"
+            return f"* {printable(event.reason)}; leave and run: {printable(self._login_with)}"
         if isinstance(event, OfflineDone):
             return f"* {event.count} message{'s' * (event.count != 1)} had waited for you" if event.count else ""
         if event.is_final:
@@ -147,14 +160,14 @@ class Chat:
         return text if len(text) <= _SHORT else text[: _SHORT - 1] + "…"
 
 
-def run_chat(client: Client, home: Path, to: str | None) -> None:
+def run_chat(client: Client, home: Path, to: str | None, login_with: str) -> None:
     """The screen: a prompt at the bottom, events above it, until /quit, Ctrl-D, or a newer session of this terminal."""
     from prompt_toolkit import PromptSession, print_formatted_text
     from prompt_toolkit.completion import Completer, Completion
     from prompt_toolkit.history import FileHistory
     from prompt_toolkit.patch_stdout import patch_stdout
 
-    chat = Chat(client, lambda line: print_formatted_text(line))
+    chat = Chat(client, lambda line: print_formatted_text(line), login_with)
 
     class Names(Completer):
         def get_completions(self, document: object, complete_event: object) -> Iterator[Completion]:

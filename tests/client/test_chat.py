@@ -106,7 +106,43 @@ def test_a_refusal_is_shown_with_its_reason(talk: Talk) -> None:
     session = talk.center.session()
     wait_until(lambda: session.bodies)
     session.refuse(session.of(Command.USER_MESSAGE)[0], ErrorCode.NOT_ALLOWED)
-    assert talk.until("refused") == "  ✗  refused (refused): x"
+    assert talk.until("refused") == "  ✗  refused (NOT_ALLOWED, there is no such user, or none that takes this from you): x"
+    typing = threading.Thread(target=talk.chat.type, args=("/to bob",))
+    typing.start()
+    wait_until(lambda: session.of(Command.LOOKUP))
+    session.refuse(session.of(Command.LOOKUP)[0], ErrorCode.STORE_UNAVAILABLE, retry_ms=1500)
+    typing.join(10)
+    assert talk.lines[-1] == "! refused: STORE_UNAVAILABLE, no durable copy could be made; try again in 2 s"
+
+
+def test_who_talks_to_nobody_answers_the_first_who_writes(talk: Talk) -> None:
+    session = talk.center.session()
+    session.deliver(ME, 64, b"from my phone", qos=0, target=YOU)
+    talk.until("phone")
+    assert talk.chat.target is None
+    session.deliver(YOU, 64, b"hello")
+    talk.until("hello")
+    assert talk.lines[-1] == f"* what you type goes to @{YOU}; /to NAME changes that"
+    assert talk.chat.prompt == f"@{YOU}> "
+    session.deliver(YOU + 1, 64, b"me too")
+    assert talk.until("me too") == talk.lines[-1]
+    talk.chat.type("an answer")
+    wait_until(lambda: session.bodies == [b"an answer"])
+    assert session.of(Command.USER_MESSAGE)[0].target == YOU
+
+
+def test_who_talks_to_somebody_goes_on_doing_so(talk: Talk) -> None:
+    talk.chat.type(f"/to @{YOU}")
+    talk.center.session().deliver(YOU + 1, 64, b"hello")
+    talk.until("hello")
+    assert (talk.chat.target, talk.lines[-1].endswith("hello")) == (YOU, True)
+
+
+def test_a_session_that_needs_the_password_says_what_to_type(talk: Talk) -> None:
+    talk.chat = Chat(talk.client, talk.lines.append, "myim --server chat.example.org:7400 login me")
+    talk.center.refusal = ErrorCode.TOKEN_REVOKED
+    talk.center.session().cut()
+    assert talk.until("leave and run").endswith("leave and run: myim --server chat.example.org:7400 login me")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from myim_client import Client, Terminal
 from myim_client.console import main
+from myim_client.console_words import how_to_log_in
 from myim_client.printable import printable
 from myim_wire.contents import FoundUser, LastLogin, Server
 from myim_wire.errors import ErrorCode
@@ -216,8 +217,80 @@ def test_send_to_a_name_looks_it_up(console: Console) -> None:
     session.reply(session.of(Command.LOOKUP)[0], FoundUser(YOU, "bob").encode())
     wait_until(lambda: session.bodies)
     session.refuse(session.of(Command.USER_MESSAGE)[0], ErrorCode.RECIPIENT_FULL)
-    assert running.communicate(timeout=20)[1] == "myim: refused: refused\n"
+    assert running.communicate(timeout=20)[1] == "myim: refused: RECIPIENT_FULL, too much is waiting there already\n"
     assert running.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (ErrorCode.STORE_UNAVAILABLE, "STORE_UNAVAILABLE, no durable copy could be made; try again in 3 s"),
+        (ErrorCode.BAD_COMMAND, "BAD_COMMAND, refused; try again in 3 s"),
+        (99, "UNKNOWN_CODE_99, refused; try again in 3 s"),
+    ],
+)
+def test_a_refusal_is_told_by_its_name(console: Console, code: int, told: str) -> None:
+    console.register()
+    running = console.start("send", "me", "bob", "x")
+    session = console.center.session()
+    wait_until(lambda: session.of(Command.LOOKUP))
+    session.refuse(session.of(Command.LOOKUP)[0], code, 2001)
+    assert running.communicate(timeout=20)[1] == f"myim: refused: {told}\n"
+    assert running.returncode == 1
+
+
+@pytest.mark.parametrize("code", [ErrorCode.TOKEN_REVOKED, ErrorCode.TOKEN_INVALID, ErrorCode.TOKEN_EXPIRED])
+@pytest.mark.parametrize("command", [["send", "me", f"@{YOU}", "x"], ["inbox", "me"]], ids=["send", "inbox"])
+def test_a_token_that_does_not_serve_is_told_with_what_helps(console: Console, code: ErrorCode, command: list[str]) -> None:
+    console.register()
+    console.center.refusal = code
+    result = console.run(*command)
+    assert result.exit_code == 1
+    assert f"no connection: {code.name}" in result.stderr
+    assert f"Try: myim --server {console.login_center.address} --home {console.home} login me" in result.stderr
+
+
+def test_a_session_that_is_revoked_while_one_waits_is_told_with_what_helps(console: Console) -> None:
+    console.register()
+    for command, what in ((["inbox", "me", "--wait", "30"], Command.OFFLINE_FETCH), (["send", "me", f"@{YOU}", "x"], Command.USER_MESSAGE)):
+        console.center.refusal = None
+        count = len(console.center.sessions)
+        running = console.start(*command, *(["--timeout", "4"] if what == Command.USER_MESSAGE else []))
+        session = console.center.session(count + 1)
+        wait_until(lambda what=what, session=session: session.of(what))  # type: ignore[misc]
+        console.center.refusal = ErrorCode.TOKEN_REVOKED
+        session.goodbye(ErrorCode.TOKEN_REVOKED)
+        errors = running.communicate(timeout=20)[1]
+        assert running.returncode == 1
+        assert "login me" in errors
+
+
+def test_the_usual_server_and_home_need_not_be_typed() -> None:
+    home = Path("~/.myim").expanduser()
+    assert how_to_log_in("127.0.0.1:7400", home, "me") == "myim login me"
+    assert how_to_log_in("h:1", Path("/a b"), "x y") == "myim --server h:1 --home '/a b' login 'x y'"
+
+
+def test_a_message_to_oneself_is_told_so(console: Console) -> None:
+    console.register()
+    result = console.run("send", "me", f"@{ME}", "x")
+    assert (result.exit_code, "that is you" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(("retry_ms", "told"), [(0, "later"), (1, "in 1 s"), (45_000, "in 45 s"), (900_000, "in 15 min")])
+def test_who_is_throttled_is_told_for_how_long(console: Console, retry_ms: int, told: str) -> None:
+    console.login_center.refusal = (ErrorCode.THROTTLED, retry_ms)
+    result = console.run("login", "me", "--password-stdin", typed="x\n")
+    assert (result.exit_code, result.stderr) == (1, f"myim: too many failed logins; try again {told}\n")
+
+
+def test_registering_where_the_account_is_known_asks_the_server_for_nothing(console: Console) -> None:
+    console.register()
+    connections = console.login_center.connections
+    result = console.run("register", "ME", "--password-stdin", typed=PASSWORD + "\n")
+    assert (result.exit_code, "is registered here already" in result.stderr) == (2, True)
+    assert console.login_center.connections == connections
+    assert console.run("login", "me", "--password-stdin", typed=PASSWORD + "\n").exit_code == 0
 
 
 def test_what_was_not_settled_in_time_is_kept_and_said_so(console: Console) -> None:
