@@ -149,6 +149,7 @@ class LoginSection(Section):
     registration: Literal["open", "closed"] = "open"
     password_threads: Annotated[int, Field(ge=1, le=256)] | None = None
     password_queue: Count = 200
+    registrations_per_address: Count = 20
     trusted_networks: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], BeforeValidator(_to_tuple)] = ()
     max_handshakes: Count = 200
     max_handshakes_per_address: Count = 20

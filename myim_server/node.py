@@ -146,6 +146,7 @@ class Node:
             servers=servers,
             trusted=TrustedNetworks(config.trusted_networks),
             is_registration_open=config.registration == "open",
+            registrations_per_address=config.registrations_per_address,
         )
         limits = LoginLimits(config.max_handshakes, config.max_handshakes_per_address, config.handshake_seconds)
         listen = (config.listen.host, config.listen.port)

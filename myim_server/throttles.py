@@ -50,9 +50,9 @@ def is_window_over(since: int, now: int) -> bool:
     return not 0 <= now - since < ADDRESS_WINDOW
 
 
-def address_wait(failures: int, since: int, now: int) -> int:
-    """The wait of an address with `failures` in the window that began at `since`: 0, or until the window ends."""
-    if failures < ADDRESS_FAILURES or is_window_over(since, now):
+def address_wait(failures: int, since: int, now: int, most: int = ADDRESS_FAILURES) -> int:
+    """The wait of an address with `failures` (of `most`) in the window that began at `since`: 0, or until the window ends."""
+    if failures < most or is_window_over(since, now):
         return 0
     return since + ADDRESS_WINDOW - now
 
@@ -73,6 +73,11 @@ def address_counter(address: str) -> str:
     if parsed.version == 6:
         return f"address:{ipaddress.ip_network((parsed, 64), strict=False).network_address}"
     return f"address:{parsed}"
+
+
+def registration_counter(address: str) -> str:
+    """The counter of the accounts made from an address."""
+    return "registrations:" + address_counter(address)
 
 
 def network_of(address: str) -> str:

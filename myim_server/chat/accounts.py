@@ -8,6 +8,7 @@ look-ups, one hash, one count), so that neither words nor time tell them apart [
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from myim_server import throttles
@@ -53,6 +54,7 @@ class Accounts:
         servers: Callable[[], Sequence[Server]],
         trusted: TrustedNetworks,
         is_registration_open: bool,
+        registrations_per_address: int = 20,
     ) -> None:
         self._accounts = accounts
         self._terminals = terminals
@@ -62,12 +64,14 @@ class Accounts:
         self._servers = servers
         self._trusted = trusted
         self._is_registration_open = is_registration_open
+        self._registrations_per_address = registrations_per_address
         self._gate = Gate()
 
     def register(self, asked: CredentialsReceived, address: str, now: int) -> Grant:
         """Make an account and log its first terminal in [P-4.12].
 
-        Raises REGISTRATION_CLOSED, NAME_INVALID, PASSWORD_REFUSED, NAME_TAKEN, THROTTLED (too many failures from this address).
+        Raises REGISTRATION_CLOSED, NAME_INVALID, PASSWORD_REFUSED, NAME_TAKEN, THROTTLED (too many failures from this address, or too many
+        accounts made).
         """
         if not self._is_registration_open:
             raise RequestRefused(ErrorCode.REGISTRATION_CLOSED, "registration is closed")
@@ -75,10 +79,12 @@ class Accounts:
         if name is None:
             raise RequestRefused(ErrorCode.NAME_INVALID, "1 to 32 letters and digits of one script, and . _ - between them", field="name")
         self._check_address(address, now)
-        self._passwords.check_new(name.folded, asked.password)
+        self._check_registrations(address, now)
+        self._check_password(name.folded, asked.password, address, now)
         # Asked before hashing: hashing for a name that is taken would be a free way to keep the cores busy.
         if self._accounts.find(name.folded) is not None:
             raise self._name_taken(address, now)
+        self._count_registration(address, now)
         password_hash = self._passwords.hash(asked.password)
         try:
             user_id = self._accounts.create(name.folded, name.shown, password_hash, now)
@@ -92,22 +98,25 @@ class Accounts:
 
         Raises LOGIN_FAILED (unknown name, wrong password or locked account), THROTTLED, NO_FREE_SLOT.
         """
-        self._check_address(address, now)
         name = parse_name(asked.name)
         account = self._accounts.find(name.folded if name else "")
-        counter = self._counter(name.folded if name else asked.name, account, asked.terminal_public_key)
+        counter, is_known_terminal = self._counter(name.folded if name else asked.name, account, asked.terminal_public_key)
+        if not is_known_terminal:  # whoever shares an address with a guesser (NAT) still gets in by a terminal that logged in before
+            self._check_address(address, now)
         with self._gate.one_at_a_time(counter):
             account = self._authenticated(account, asked.password, counter, address, now)
         if self._passwords.needs_rehash(account.password_hash):
-            self._accounts.set_password_hash(account.user_id, self._passwords.hash(asked.password))
+            with suppress(RequestRefused):  # a convenience of ours, which another login will see to: no reason to refuse this one
+                self._accounts.set_password_hash(account.user_id, self._passwords.hash(asked.password))
         return self._grant(account, asked, address, now, is_new_account=False)
 
-    def _counter(self, name: str, account: Account | None, terminal_key: bytes) -> str:
+    def _counter(self, name: str, account: Account | None, terminal_key: bytes) -> tuple[str, bool]:
+        """The counter of this attempt's failures, and whether it is that of a terminal which logged in to the account before."""
         # Asked for nobody too: the look-up must not tell by its time whether the name exists.
         slot = self._terminals.slot_of(account.user_id if account else 0, terminal_key)
         if account is None or slot is None:
-            return throttles.account_counter(name)
-        return throttles.terminal_counter(account.user_id, slot)
+            return throttles.account_counter(name), False
+        return throttles.terminal_counter(account.user_id, slot), True
 
     def _authenticated(self, account: Account | None, password: str, counter: str, address: str, now: int) -> Account:
         count = self._counters.read([counter]).get(counter)
@@ -127,20 +136,44 @@ class Accounts:
     def _check_address(self, address: str, now: int) -> None:
         if address in self._trusted:
             return
-        counter = throttles.address_counter(address)
+        self._check_window(throttles.address_counter(address), throttles.ADDRESS_FAILURES, now)
+
+    def _check_registrations(self, address: str, now: int) -> None:
+        if address not in self._trusted:
+            self._check_window(throttles.registration_counter(address), self._registrations_per_address, now)
+
+    def _check_window(self, counter: str, most: int, now: int) -> None:
         count = self._counters.read([counter]).get(counter)
-        wait = throttles.address_wait(count.failures, count.since, now) if count else 0
+        wait = throttles.address_wait(count.failures, count.since, now, most) if count else 0
         if wait:
             raise _throttled(wait)
 
     def _count_for_address(self, address: str, now: int) -> None:
         if address in self._trusted:
             return
-        counter = throttles.address_counter(address)
+        self._count_in_window(throttles.address_counter(address), now)
+
+    def _count_registration(self, address: str, now: int) -> None:
+        """Counts one before it is made, so that those that come at once are not all let through; refuses one too many."""
+        if address in self._trusted:
+            return
+        counter = throttles.registration_counter(address)
+        if self._count_in_window(counter, now) > self._registrations_per_address:
+            self._check_registrations(address, now)
+
+    def _count_in_window(self, counter: str, now: int) -> int:
         count = self._counters.read([counter]).get(counter)
         if count and throttles.is_window_over(count.since, now):
             self._counters.clear(counter)
-        self._counters.fail(counter, now, throttles.ADDRESS_WINDOW)
+        return self._counters.fail(counter, now, throttles.ADDRESS_WINDOW)
+
+    def _check_password(self, name: str, password: str, address: str, now: int) -> None:
+        try:
+            self._passwords.check_new(name, password)
+        except RequestRefused as refusal:
+            if refusal.code is ErrorCode.PASSWORD_REFUSED:  # judging costs a core some milliseconds, as checking a wrong one does
+                self._count_for_address(address, now)
+            raise
 
     def _name_taken(self, address: str, now: int) -> RequestRefused:
         # Counted as a failure: asking which names exist must not come cheaper than trying passwords.

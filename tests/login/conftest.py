@@ -1,4 +1,4 @@
-"""Fixtures of the login tests: a clock, ticket keys in a list and the tickets over them, and a login center's door."""
+"""Fixtures of the login tests: a clock, ticket keys in a list and the tickets over them, a login center's door, and accounts."""
 
 from collections.abc import Iterator
 
@@ -6,8 +6,11 @@ import pytest
 
 from myim_server.login import LoginCenter, LoginLimits
 from myim_server.metrics import Metrics
+from myim_server.passwords import Passwords
+from myim_server.store.engine import Store
 from myim_server.tickets import Tickets
 from tests.login.door import Decisions, OpenCenter, start_center
+from tests.login.house import CHEAP, House
 from tests.login.ticket_keys import Clock, KeyRows, make
 
 # The databases of the store's own suite: a test here that asks for `store` runs on both.
@@ -57,3 +60,15 @@ def open_center(decisions: Decisions, metrics: Metrics) -> Iterator[OpenCenter]:
 @pytest.fixture
 def center(open_center: OpenCenter) -> LoginCenter:
     return open_center(LoginLimits())
+
+
+@pytest.fixture
+def passwords() -> Iterator[Passwords]:
+    made = Passwords(threads=2, queue=200, cost=CHEAP)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def house(store: Store, passwords: Passwords) -> House:  # noqa: F811
+    return House(store, passwords)

@@ -2,9 +2,9 @@
 
 import os
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TypeVar, cast
+from typing import NoReturn, cast
 
 import gevent
 import pytest
@@ -12,103 +12,10 @@ import pytest
 from myim_server.chat.accounts import Accounts
 from myim_server.passwords import HashingCost, Passwords
 from myim_server.refusals import RequestRefused, StoreUnavailable
-from myim_server.store.accounts import Account
-from myim_server.store.engine import Store, StoreSettings, open_store
-from myim_server.throttles import SECOND, TrustedNetworks, account_counter
-from myim_server.tickets import Tickets
-from myim_wire.contents import Grant, Operation, Server
+from myim_server.store.engine import StoreSettings, open_store
+from myim_server.throttles import SECOND
 from myim_wire.errors import ErrorCode
-from myim_wire.login_flights import CredentialsReceived
-
-START = 1_800_000_000 * SECOND
-DAY = 24 * 3600 * SECOND
-HERE = "192.0.2.7"
-PASSWORD = "correct horse battery"
-SERVERS = [Server(node=7, role="center", host="127.0.0.1", port=7401, priority=10, load=0, draining=False)]
-CHEAP = HashingCost(memory_kib=64, passes=1)
-
-Part = TypeVar("Part")
-
-
-class Recorded:
-    """A part that notes the name of every method called on it, in a list it shares."""
-
-    def __init__(self, part: object, calls: list[str]) -> None:
-        self._part = part
-        self._calls = calls
-
-    def __getattr__(self, name: str) -> Callable[..., object]:
-        method: Callable[..., object] = getattr(self._part, name)
-
-        def called(*args: object, **kwargs: object) -> object:
-            self._calls.append(name)
-            return method(*args, **kwargs)
-
-        return called
-
-
-class House:
-    """Accounts over a store of their own, a clock that the test moves, and terminals by name."""
-
-    def __init__(self, store: Store, passwords: Passwords, trusted: TrustedNetworks | None = None) -> None:
-        self.store = store
-        self.passwords = passwords
-        self.now = START
-        self.calls: list[str] = []
-        self.tickets = Tickets(store.tickets, bytes(32), lambda: self.now)
-        self.tickets.rotate()
-        self.trusted = trusted or TrustedNetworks([])
-        self.accounts = self.open()
-
-    def open(self, is_registration_open: bool = True) -> Accounts:
-        return Accounts(
-            self._recorded(self.store.accounts), self._recorded(self.store.terminals), self._recorded(self.store.throttles),
-            self._recorded(self.passwords), self.tickets,
-            servers=lambda: SERVERS, trusted=self.trusted, is_registration_open=is_registration_open,
-        )  # fmt: skip
-
-    def _recorded(self, part: Part) -> Part:
-        return cast(Part, Recorded(part, self.calls))
-
-    def register(self, name: str = "alice", password: str = PASSWORD, terminal: str = "desk", address: str = HERE) -> Grant:
-        return self.accounts.register(asked("register", name, password, terminal), address, self.now)
-
-    def log_in(self, name: str = "alice", password: str = PASSWORD, terminal: str = "desk", address: str = HERE) -> Grant:
-        return self.accounts.log_in(asked("login", name, password, terminal), address, self.now)
-
-    def refusal(self, name: str = "alice", password: str = PASSWORD, terminal: str = "desk", address: str = HERE) -> RequestRefused:
-        with pytest.raises(RequestRefused) as refused:
-            self.log_in(name, password, terminal, address)
-        return refused.value
-
-    def account(self, name: str) -> Account:
-        found = self.store.accounts.find(name)
-        assert found is not None
-        return found
-
-    def fail(self, times: int, terminal: str = "desk") -> None:
-        """So many wrong passwords, each after the delay of the one before and from an address of its own."""
-        for i in range(times):
-            self.now += 901 * SECOND
-            refused = self.refusal(password="wrong password", terminal=terminal, address=f"10.{i // 250}.{i % 250}.1")
-            assert refused.code is ErrorCode.LOGIN_FAILED
-
-
-def asked(op: Operation, name: str, password: str, terminal: str) -> CredentialsReceived:
-    key = terminal.encode().ljust(32, b".")
-    return CredentialsReceived(op, name, password, terminal, key, key[::-1])
-
-
-@pytest.fixture
-def passwords() -> Iterator[Passwords]:
-    made = Passwords(threads=2, queue=200, cost=CHEAP)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def house(store: Store, passwords: Passwords) -> House:
-    return House(store, passwords)
+from tests.login.house import DAY, HERE, PASSWORD, SERVERS, START, House, Part, asked
 
 
 def test_a_registration_grants_what_a_login_grants_without_warnings(house: House) -> None:
@@ -215,103 +122,6 @@ def test_unknown_wrong_locked_and_impossible_take_the_same_steps_and_are_told_th
     assert len(set(seen)) == 1
 
 
-def test_the_fifth_failure_delays_the_account_for_all_who_guess_known_name_or_not(house: House) -> None:
-    house.register("alice")
-    for name in ("alice", "nobody"):
-        for i in range(5):
-            assert house.refusal(name, "wrong password", terminal="stranger", address=f"10.0.0.{i}").code is ErrorCode.LOGIN_FAILED
-        refused = house.refusal(name, PASSWORD, terminal="stranger", address="10.0.0.9")
-        assert (refused.code, refused.retry_ms) == (ErrorCode.THROTTLED, 1_000)
-    house.now += SECOND
-    assert house.log_in("alice", terminal="stranger").new_terminal
-    assert house.refusal("nobody", terminal="stranger").code is ErrorCode.LOGIN_FAILED
-    assert house.refusal("nobody", terminal="stranger").retry_ms == 2_000
-
-
-def test_a_success_begins_the_count_anew(house: House) -> None:
-    house.register()
-    for _ in range(3):
-        for _ in range(4):
-            assert house.refusal(password="wrong password").code is ErrorCode.LOGIN_FAILED
-        house.log_in()
-
-
-@pytest.mark.parametrize(("failures", "is_let_in"), [(99, True), (100, False), (101, False)])
-def test_the_hundredth_failure_in_a_row_stops_new_terminals_until_the_counter_is_cleared(
-    house: House, failures: int, is_let_in: bool
-) -> None:
-    house.register()
-    house.fail(failures, terminal="stranger")
-    house.now += 365 * DAY
-    house.tickets.rotate()
-    if not is_let_in:
-        assert house.refusal(terminal="stranger").code is ErrorCode.LOGIN_FAILED
-        house.store.throttles.clear(account_counter("alice"))
-    assert house.log_in(terminal="stranger").user
-
-
-def test_nobody_can_lock_the_owner_out_of_a_terminal_that_logged_in_before(house: House) -> None:
-    house.register()
-    house.fail(120, terminal="stranger")
-    assert house.log_in(terminal="desk").slot == 0
-    assert house.refusal(terminal="stranger").code is ErrorCode.LOGIN_FAILED
-
-
-def test_a_known_terminal_has_its_own_delays(house: House) -> None:
-    house.register()
-    for _ in range(5):
-        assert house.refusal(password="wrong password").code is ErrorCode.LOGIN_FAILED
-    assert house.refusal().code is ErrorCode.THROTTLED
-    assert house.log_in(terminal="phone").new_terminal
-
-
-def test_thirty_failures_from_an_address_in_ten_minutes_stop_all_its_logins_and_registrations(house: House) -> None:
-    house.register()
-    for i in range(30):
-        assert house.refusal(f"nobody{i}").code is ErrorCode.LOGIN_FAILED
-    refused = house.refusal()
-    assert refused.code is ErrorCode.THROTTLED
-    assert refused.retry_ms == 600_000
-    with pytest.raises(RequestRefused) as registering:
-        house.register("bob")
-    assert registering.value.code is ErrorCode.THROTTLED
-    assert house.log_in(address="192.0.2.8").user
-    house.now += 600 * SECOND
-    assert house.log_in().user
-    for i in range(30):
-        assert house.refusal(f"anybody{i}").code is ErrorCode.LOGIN_FAILED
-    assert house.refusal().code is ErrorCode.THROTTLED
-
-
-def test_addresses_in_trusted_networks_are_not_throttled_but_accounts_still_are(store: Store, passwords: Passwords) -> None:
-    house = House(store, passwords, trusted=TrustedNetworks(["192.0.2.0/24"]))
-    house.register()
-    for i in range(40):
-        assert house.refusal(f"nobody{i}").code is ErrorCode.LOGIN_FAILED
-    for _ in range(5):
-        assert house.refusal(password="wrong password").code is ErrorCode.LOGIN_FAILED
-    assert house.refusal().code is ErrorCode.THROTTLED
-
-
-def test_asking_which_names_are_taken_is_counted_for_the_address(house: House) -> None:
-    house.register()
-    for _ in range(30):
-        with pytest.raises(RequestRefused) as refused:
-            house.register("alice", terminal="stranger")
-        assert refused.value.code is ErrorCode.NAME_TAKEN
-    assert house.refusal().code is ErrorCode.THROTTLED
-
-
-def test_parallel_guesses_are_counted_one_by_one(house: House) -> None:
-    house.register()
-    house.calls.clear()
-    guesses = [gevent.spawn(house.refusal, "alice", f"wrong password {i}", "stranger", f"10.0.{i}.1") for i in range(50)]
-    gevent.joinall(guesses, timeout=60, raise_error=True)
-    codes = [guess.get().code for guess in guesses]
-    assert (codes.count(ErrorCode.LOGIN_FAILED), codes.count(ErrorCode.THROTTLED)) == (5, 45)
-    assert house.calls.count("verify") == 5
-
-
 def test_parallel_right_logins_of_one_account_all_succeed_each_with_its_own_generation(house: House) -> None:
     house.register()
     logins = [gevent.spawn(house.log_in) for _ in range(50)]
@@ -354,6 +164,23 @@ def test_a_hash_is_made_again_at_the_next_login_after_the_cost_rose(house: House
         assert house.account("alice").password_hash == after
     finally:
         dearer.close()
+
+
+def test_a_right_password_gets_in_though_there_is_no_room_to_hash_it_again(house: House) -> None:
+    class Full(Passwords):
+        def hash(self, password: str) -> str:
+            raise RequestRefused(ErrorCode.BUSY, "too many passwords at once")
+
+    house.register()
+    before = house.account("alice").password_hash
+    full = Full(threads=1, queue=10, cost=HashingCost(memory_kib=128, passes=1))
+    try:
+        house.passwords = full
+        house.accounts = house.open()
+        assert house.log_in().slot == 0
+        assert house.account("alice").password_hash == before
+    finally:
+        full.close()
 
 
 def test_while_the_store_is_away_nobody_is_let_in_and_all_are_told_to_come_again(house: House) -> None:
