@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import click
 
+from myim_client.addresses import spelled
 from myim_client.client import Client
 from myim_client.console_words import DEFAULT_HOME, DEFAULT_SERVER, how_to_log_in, why
 from myim_client.errors import (
@@ -31,7 +32,7 @@ from myim_client.errors import (
     RequestRefused,
 )
 from myim_client.events import Disconnected, Event, MessageArrived, OfflineDone, OutcomeKind, PasswordNeeded, ReceiptArrived
-from myim_client.login import LoggedIn, login, register, split_address
+from myim_client.login import LoggedIn, login, register
 from myim_client.printable import printable
 from myim_client.profile import check_private
 from myim_client.terminal import Terminal
@@ -91,10 +92,9 @@ class Commands(click.Group):
 
 def _server_option(_: click.Context, __: click.Parameter, value: str) -> str:
     try:
-        host, port = split_address(value)
+        return spelled(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 _HOME = click.Path(file_okay=False, path_type=Path)

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from myim_client.addresses import split_address
 from myim_client.errors import IdentityChanged, LoginNeeded, LoginRefused, ProfileRefused, ServerUnreachable
 from myim_client.profile import Account, Profile
 from myim_client.terminal import Terminal
@@ -21,7 +22,6 @@ from myim_wire.login_flights import Granted, IdentityShown, LoginClientEvent, Re
 from myim_wire.login_handshake import LoginClient
 from myim_wire.transport import Transport
 
-DEFAULT_PORT = 7400
 CONNECT_SECONDS = 5.0
 DECISION_SECONDS = 30.0
 
@@ -49,17 +49,6 @@ class LoggedIn:
     last_login: LastLogin | None
     is_new_terminal: bool
     is_new_network: bool
-
-
-def split_address(server: str) -> tuple[str, int]:
-    """(host, port) of "HOST:PORT", "HOST" or "[V6]:PORT"; ValueError if it is none of these."""
-    host, colon, port = server.rpartition(":")
-    if not colon or (server.startswith("[") and server.endswith("]")) or (":" in host and not host.startswith("[")):
-        host, port = server, str(DEFAULT_PORT)
-    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f"{server!r} is not HOST:PORT")
-    return host, int(port)
 
 
 def code_name(code: int) -> str:
@@ -151,16 +140,14 @@ def _check_unused(profile: Profile) -> None:
 def log_in_to(
     profile: Profile, terminal: Terminal, server: str, op: Operation, name: str, password: str, identity: bytes | None = None
 ) -> LoggedIn:
-    """As `login`, into an open profile."""
-    pinned = identity or terminal.pin(server)
-    walk = _Walk(terminal, server, pinned)
+    """As `login`, into an open profile. The identity is pinned once it is proven, whether or not the login succeeds."""
+    walk = _Walk(terminal, server, identity or terminal.pin(server))
     try:
-        shown = walk.greet()
+        # before any secret goes out, and whatever becomes of it: who stands between at the first login is noticed at the second
+        _keep_identity(terminal, server, walk.greet(), is_known=identity is not None)
         grant = walk.present(op, name, password)
     finally:
         walk.close()
-    if terminal.pin(server) != shown:
-        terminal.keep_pin(server, shown)
     now_us = time.time_ns() // 1000
     account = Account(
         login_server=server, user=grant.user, name=grant.name, slot=grant.slot, terminal_key=terminal.public_key, token=b"",
@@ -168,6 +155,13 @@ def log_in_to(
     ).renewed(RenewedToken(grant.token, grant.session_key, grant.issued, grant.expires), now_us)  # fmt: skip
     profile.log_in(account)
     return LoggedIn(account, profile.path, grant.last_login, grant.new_terminal, grant.new_network)
+
+
+def _keep_identity(terminal: Terminal, server: str, shown: bytes, is_known: bool) -> None:
+    if is_known:
+        terminal.keep_pin(server, shown)
+    elif (pinned := terminal.trust(server, shown)) != shown:
+        raise IdentityChanged(server, pinned, shown)
 
 
 class _Walk:
