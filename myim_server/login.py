@@ -35,7 +35,7 @@ from myim_wire.frames import HANDSHAKE_FRAME_CAP, FrameDecoder
 from myim_wire.login_flights import CredentialsReceived, ServersAsked
 from myim_wire.login_handshake import LoginServer
 
-LINGERING_CONNECTIONS = 64
+REFUSED_CONNECTIONS = 64  # told BUSY without a place; that takes one turn
 DISCARDED_BYTES = 65_536
 BACKLOG = 1_024
 STEPS_AT_ONCE = 4  # a step of the handshake computes for up to 0.6 ms
@@ -79,7 +79,7 @@ class LoginCenter(StreamServer):
         self._places = _Places(self._limits)
         self._turns = _Turns()
         self._connection_ids = itertools.count(1)
-        pool = Pool(self._limits.handshakes + LINGERING_CONNECTIONS)
+        pool = Pool(self._limits.handshakes + REFUSED_CONNECTIONS)
         super().__init__(listen, handle=self.serve, spawn=pool, backlog=BACKLOG)
 
     def build(self) -> tuple[str, int]:
@@ -99,12 +99,24 @@ class LoginCenter(StreamServer):
         self._metrics.connections += 1
         try:
             connection.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
-            with self._places.taken(address[0]):
-                self._log_in(_Flights(connection, self._limits.handshake_seconds), address[0])
+            with self._places.taken(address[0]):  # the lingering included: who has no place must not be waited for
+                self._serve(connection, connection_id, address[0])
+                _linger(connection, self._limits.linger_seconds)
+        except SessionRefused as refusal:
+            self._end(connection, connection_id, address[0], refusal)
+            _drop_arrived(connection)
+        except OSError:
+            pass
+        finally:
+            connection.close()
+
+    def _serve(self, connection: sockets.socket, connection_id: int, host: str) -> None:
+        try:
+            self._log_in(_Flights(connection, self._limits.handshake_seconds), host)
         except (_PeerLeft, OSError):
             pass
         except (RemoteProtocolError, SessionRefused) as refusal:
-            self._end(connection, connection_id, address[0], refusal)
+            self._end(connection, connection_id, host, refusal)
         except GreenletExit:
             _send_error(connection, ErrorCode.SHUTDOWN)
             raise
@@ -112,7 +124,6 @@ class LoginCenter(StreamServer):
             _log.exception("login_broke", connection=connection_id)
             self._metrics.handshakes_failed[ErrorCode.INTERNAL.name] += 1
             _send_error(connection, ErrorCode.INTERNAL)
-        _close(connection, self._limits.linger_seconds)
 
     def _log_in(self, flights: _Flights, host: str) -> None:
         hello = flights.next()
@@ -241,7 +252,17 @@ def _send_error(connection: sockets.socket, code: ErrorCode) -> None:
         pass
 
 
-def _close(connection: sockets.socket, linger_seconds: float) -> None:
+def _drop_arrived(connection: sockets.socket) -> None:
+    """As `_linger`, for what is there already; never yields."""
+    try:
+        connection.shutdown(sockets.SHUT_WR)
+        connection.settimeout(0)
+        connection.recv(DISCARDED_BYTES)
+    except OSError:
+        pass
+
+
+def _linger(connection: sockets.socket, linger_seconds: float) -> None:
     # Closing with unread bytes resets the connection, and the terminal would never see why: read them first, for a bounded while.
     deadline = time.monotonic() + linger_seconds
     discarded = 0
@@ -255,4 +276,3 @@ def _close(connection: sockets.socket, linger_seconds: float) -> None:
             discarded += len(data)
     except OSError:
         pass
-    connection.close()

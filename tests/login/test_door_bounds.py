@@ -72,6 +72,34 @@ def test_beyond_the_places_of_one_address_or_of_all_the_door_says_busy_and_the_o
     assert isinstance(here.log_in("alice", "correct horse"), Granted)
 
 
+def test_who_is_told_busy_is_not_waited_for_and_keeps_nobody_out(open_center: OpenCenter) -> None:
+    center = open_center(LoginLimits(handshakes=4, handshakes_per_address=2, linger_seconds=20))
+    greedy = Terminal(center.server_port, source="127.0.0.2")
+    held = [greedy.connect() for _ in range(2)]
+    wait_until(lambda: center.handshakes == 2)
+    refused = [greedy.connect() for _ in range(100)]
+    for wire in refused:
+        assert wire.flight() == error_flight(ErrorCode.BUSY)[4:]
+    wait_until(lambda: connections(center) == 2)
+    assert isinstance(Terminal(center.server_port).log_in("alice", "correct horse"), Granted)
+    for wire in held + refused:
+        wire.close()
+
+
+def test_who_is_waited_for_after_the_last_word_still_has_its_place(open_center: OpenCenter) -> None:
+    center = open_center(LoginLimits(handshakes_per_address=3, linger_seconds=20))
+    terminal = Terminal(center.server_port)
+    ended = [terminal.connect() for _ in range(3)]
+    for wire in ended:
+        wire.send(encode_frame(hello(version=9)))
+        assert wire.flight() == error_flight(ErrorCode.UNSUPPORTED_VERSION)[4:]
+    assert center.handshakes == 3
+    assert terminal.connect().rest() == error_flight(ErrorCode.BUSY)
+    for wire in ended:
+        wire.close()
+    wait_until(lambda: center.handshakes == 0)
+
+
 def test_two_hundred_silent_connections_cost_their_places_and_nothing_more(open_center: OpenCenter) -> None:
     center = open_center(LoginLimits(handshakes_per_address=200, handshake_seconds=3))
     terminal = Terminal(center.server_port)
