@@ -17,7 +17,8 @@ from myim_server.store.database import Database
 from myim_server.store.schema import networks, receipts, terminals, users
 
 SLOTS = 64
-IDLE_BEFORE_REUSE = 40 * 24 * 3600 * 1_000_000
+SEEN_TO_THE = 3600 * 1_000_000  # hour: renewing tokens must not mean writing
+IDLE_BEFORE_REUSE = 40 * 24 * 3600 * 1_000_000 + SEEN_TO_THE
 NETWORKS_KEPT = 64
 ASKED_AT_ONCE = 300
 
@@ -97,7 +98,10 @@ class Terminals:
         return self._database.read(lambda connection: connection.scalar(select(terminals.c.slot).where(mine)))
 
     def touch(self, user_id: int, slot: int, now: int) -> None:
-        """The terminal was seen; keeps its slot from being reused."""
+        """The terminal was seen; keeps its slot from being reused. Known to the hour: what was seen lately is read, not written."""
+        seen = self._database.read(lambda connection: connection.scalar(select(terminals.c.last_seen).where(_at(user_id, slot))))
+        if seen is None or now - seen <= SEEN_TO_THE:
+            return
         statement = update(terminals).where(_at(user_id, slot), terminals.c.last_seen < now).values(last_seen=now)
         self._database.write(lambda connection: connection.execute(statement))
 

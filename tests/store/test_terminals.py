@@ -1,15 +1,28 @@
 """The contract of terminals: slots, generations, what is new about a login, and the log of what was revoked."""
 
+from typing import cast
+
 import gevent
 import pytest
 
 from myim_server.store.accounts import NoSuchUser
 from myim_server.store.changes import Raised
+from myim_server.store.database import Database
 from myim_server.store.engine import Store, StoreSettings, open_store
-from myim_server.store.terminals import IDLE_BEFORE_REUSE, NETWORKS_KEPT, Admission, Arrival, LastLogin, NoFreeSlot, NoSuchTerminal
+from myim_server.store.terminals import (
+    IDLE_BEFORE_REUSE,
+    NETWORKS_KEPT,
+    Admission,
+    Arrival,
+    LastLogin,
+    NoFreeSlot,
+    NoSuchTerminal,
+    Terminals,
+)
 from tests.store.messages import T0, message, put, time_of
 
-DAY = 24 * 3600 * 1_000_000
+HOUR = 3600 * 1_000_000
+DAY = 24 * HOUR
 
 
 def key(number: int) -> bytes:
@@ -71,6 +84,24 @@ def test_being_seen_never_goes_back_in_time(store: Store, users: list[int]) -> N
     store.terminals.touch(users[0], 0, T0)
     with pytest.raises(NoFreeSlot):
         admit(store, users[0], 100, T0 + DAY + IDLE_BEFORE_REUSE)
+
+
+class ReadOnly:
+    """A database that is asked, and must not be written."""
+
+    def __init__(self, database: Database) -> None:
+        self.read = database.read
+
+
+def test_being_seen_is_written_once_an_hour_at_most(store: Store, users: list[int]) -> None:
+    for number in range(64):
+        admit(store, users[0], number)
+    reading = Terminals(cast(Database, ReadOnly(store.terminals._database)), store.terminals._changes)
+    reading.touch(users[0], 0, T0 + HOUR)
+    reading.touch(users[0], 0, T0 - DAY)
+    reading.touch(users[0], 99, T0 + DAY)
+    store.terminals.touch(users[0], 0, T0 + HOUR + 1)
+    assert admit(store, users[0], 100, T0 + IDLE_BEFORE_REUSE).slot == 1
 
 
 def test_terminals_that_log_in_at_once_get_different_slots(settings: StoreSettings, store: Store, users: list[int]) -> None:
