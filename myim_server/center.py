@@ -20,7 +20,7 @@ import gevent
 from gevent.pool import Pool
 from gevent.server import StreamServer
 
-from myim_server.chat.router import Party, Router
+from myim_server.chat.router import Router
 from myim_server.commands import Commands, Talk
 from myim_server.metrics import Metrics
 from myim_server.refusals import SessionRefused
@@ -34,6 +34,8 @@ from myim_wire.tokens import Ticket
 _READ_BYTES = 65_536
 _CLOSE_SECONDS = 1.0
 _READABLE = 1
+_LATE_SECONDS = 5.0  # between two rounds of the clockwork, which comes every 2 s
+_SESSIONS_AT_ONCE = 500  # then others get their turn
 _REKEY_SECONDS = 25 * 3600.0  # a terminal starts by itself at 24 h [P-2.5]; later the center asks
 
 
@@ -116,6 +118,8 @@ class Center(StreamServer):
         self._read_buffer = memoryview(bytearray(_READ_BYTES))
         self._conversations: dict[Session, _Conversation] = {}
         self._next_connection = 0
+        self._unknown: set[Any] = set()  # sockets in their handshake
+        self._looked_at = parts.now()
         self.is_draining = False
 
     @property
@@ -150,6 +154,7 @@ class Center(StreamServer):
             self._refuse(socket, ErrorCode.BUSY)
             return None
         self._shaking[address] += 1
+        self._unknown.add(socket)
         try:
             with gevent.Timeout(limits.handshake_seconds, RemoteProtocolError(ErrorCode.TIMEOUT, "the handshake took too long")):
                 return self._establish(socket, connection_id)
@@ -157,6 +162,7 @@ class Center(StreamServer):
             self._refuse(socket, error.code)
             return None
         finally:
+            self._unknown.discard(socket)
             self._shaking[address] -= 1
             if not self._shaking[address]:
                 del self._shaking[address]
@@ -165,7 +171,7 @@ class Center(StreamServer):
         parts = self._parts
         connection = Connection.for_center()
         while connection.connect is None:
-            data = socket.recv(_READ_BYTES)
+            data = self._hear(socket)
             if not data:
                 return None
             connection.receive_data(data)
@@ -176,7 +182,7 @@ class Center(StreamServer):
         socket.sendall(connection.accept(ticket.session_key, ticket.terminal_public, parts.random(32), parts.random(32)))
         messages: list[Message] = []
         while not connection.is_open:
-            data = socket.recv(_READ_BYTES)
+            data = self._hear(socket)
             if not data:
                 return None
             messages = connection.receive_data(data)
@@ -188,9 +194,18 @@ class Center(StreamServer):
         talk = parts.commands.begin(party, ticket, lambda: connection.answer_rekey(parts.random(32)))
         return talk, _Conversation(session, connection), messages
 
-    def _admit(self, token: bytes) -> Ticket:
+    def _hear(self, socket: Any) -> bytes:
+        data: bytes = socket.recv(_READ_BYTES)
+        if not data:
+            self._check_draining()  # which ends what handshakes hear
+        return data
+
+    def _check_draining(self) -> None:
         if self.is_draining:
             raise SessionRefused(ErrorCode.DRAINING, "this center takes no new sessions")
+
+    def _admit(self, token: bytes) -> Ticket:
+        self._check_draining()
         return self._parts.admission.admit(token)
 
     def _new_session(
@@ -214,8 +229,19 @@ class Center(StreamServer):
             (self._limits.outbound_bytes, self._limits.slow_reader_seconds),
             end,
         )
+        session.on_last_word = self._leave_soon
         session.began = session.last_heard = self._parts.now()
         return session
+
+    def _leave_soon(self, session: Session) -> None:
+        """What comes for a session after its last word would wait in vain until its reader ends."""
+        gevent.get_hub().loop.run_callback(self._leave, session)
+
+    def _leave(self, session: Session) -> None:
+        try:
+            self._parts.router.go_offline(session)
+        except Exception as fault:  # in the hub nobody else would say it; the reader's end tries again
+            self._parts.log.error("connection_fault", connection=session.connection_id, exc_info=fault)
 
     def _converse(self, socket: Any, talk: Talk, conversation: _Conversation, messages: list[Message]) -> None:
         """From the first valid record to the end (yields while nothing is there to read)."""
@@ -293,33 +319,49 @@ class Center(StreamServer):
     # ------------------------------------------------------------------ clockwork
 
     def look_after(self) -> None:
-        """Ask the silent, end the dead and the stuck; called every few seconds."""
+        """Ask the silent, end the dead and the stuck; called every few seconds (yields)."""
         now = self._parts.now()
-        limits = self._limits
-        for conversation in list(self._conversations.values()):
-            session = conversation.session
-            silent = now - session.last_heard
-            if conversation.is_frame_late(now, limits.frame_seconds):
-                session.goodbye(ErrorCode.TIMEOUT, "a frame took too long")
-            elif silent > limits.idle_close_seconds:
-                session.goodbye(ErrorCode.IDLE, "nothing was heard, an answer to PING included")
-            elif conversation.connection.is_rekey_due or now - session.began > _REKEY_SECONDS:
-                session.began = now
-                session.send_frame(conversation.connection.ask_rekey)
-            elif silent > limits.idle_ping_seconds and conversation.pinged_at < session.last_heard:
-                conversation.pinged_at = now
-                session.send(PING_ASK)
+        was_stopped, self._looked_at = now - self._looked_at > _LATE_SECONDS, now
+        for number, conversation in enumerate(list(self._conversations.values()), 1):
+            if was_stopped:  # nobody was asked, and what they said waits to be read: their time begins anew
+                conversation.session.last_heard = conversation.partial_since = now
+                continue
+            try:
+                self._look_at(conversation, now)
+            except Exception as fault:  # a bug of ours: this session ends, the others are looked after
+                self._parts.log.error("look_after_fault", connection=conversation.session.connection_id, exc_info=fault)
+                conversation.session.cut()
+            if number % _SESSIONS_AT_ONCE == 0:
+                gevent.sleep(0)
 
-    def close_sessions(self, is_meant: Callable[[Party], bool], code: ErrorCode, text: str) -> None:
-        """End those sessions with a reason."""
-        for party in list(self._parts.router.parties.values()):
-            if is_meant(party):
-                party.session.goodbye(code, text)
+    def _look_at(self, conversation: _Conversation, now: float) -> None:
+        session, limits = conversation.session, self._limits
+        silent = now - session.last_heard
+        if conversation.is_frame_late(now, limits.frame_seconds):
+            session.goodbye(ErrorCode.TIMEOUT, "a frame took too long")
+        elif silent > limits.idle_close_seconds:
+            session.goodbye(ErrorCode.IDLE, "nothing was heard, an answer to PING included")
+        elif conversation.connection.is_rekey_due or now - session.began > _REKEY_SECONDS:
+            session.began = now
+            session.send_frame(conversation.connection.ask_rekey)
+        elif silent > limits.idle_ping_seconds and conversation.pinged_at < session.last_heard:
+            conversation.pinged_at = now
+            session.send(PING_ASK)
+
+    def close_all(self, code: ErrorCode, text: str) -> None:
+        """End all sessions with a reason (yields)."""
+        for number, session in enumerate(list(self._conversations), 1):
+            session.goodbye(code, text)
+            if number % _SESSIONS_AT_ONCE == 0:
+                gevent.sleep(0)
 
     def drain(self, seconds: float) -> None:
         """Take no new sessions, end the present ones, wait for their last bytes (yields)."""
         self.is_draining = True
-        self.close_sessions(lambda party: True, ErrorCode.SHUTDOWN, "the server stops")
+        for socket in self._unknown:  # the socket itself: gevent's own shutdown would end the reader without a word
+            with suppress(OSError):
+                socket._sock.shutdown(sockets.SHUT_RD)
+        self.close_all(ErrorCode.SHUTDOWN, "the server stops")
         with suppress(_Enough), gevent.Timeout(seconds, _Enough):
             self._connections.join()
 

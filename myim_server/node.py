@@ -26,7 +26,7 @@ from myim_server.chat.accounts import Accounts
 from myim_server.chat.admission import Admission, LookUps
 from myim_server.chat.inbox import Window
 from myim_server.chat.lane import Patience
-from myim_server.chat.router import Party, Router, Surroundings
+from myim_server.chat.router import Router, Surroundings
 from myim_server.chat.shelf import Shelf, ShelfLimits
 from myim_server.commands import Commands, Numbering, Services
 from myim_server.config_sections import Address, Config
@@ -279,13 +279,13 @@ class Node:
 
     def _revoke(self, user: int, slot: int | None, generation: int) -> None:
         for session in list(self._sessions.of(user)) if self._sessions is not None else ():
-            is_old = session.user_generation < generation if slot is None else session.slot == slot and session.incarnation[0] < generation
-            if is_old:
+            theirs = session.user_generation if slot is None else session.incarnation[0]
+            if slot in (None, session.slot) and theirs < generation:
                 session.goodbye(ErrorCode.TOKEN_REVOKED, "logged out, or logged in anew")
 
     def _refresh(self, tickets: Tickets) -> None:
         if tickets.refresh() and self.center is not None:
-            self.center.close_sessions(lambda party: True, ErrorCode.TOKEN_REVOKED, "all ticket keys were dropped")
+            self.center.close_all(ErrorCode.TOKEN_REVOKED, "all ticket keys were dropped")
 
     def _purge_throttles(self, store: Store) -> None:
         before = wall_clock() - _THROTTLES_KEPT_SECONDS * 1_000_000

@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 import gevent
+import structlog
 
 from myim_server.refusals import SessionRefused
 from myim_wire.errors import ErrorCode, LocalProtocolError
@@ -53,20 +54,25 @@ class Outbound:
         """Runs once per turn of the hub, after every readable connection was read."""
         dirty, self._dirty = self._dirty, []
         for session in dirty:
-            session.flush()
+            try:
+                session.flush()
+            except Exception as fault:  # a bug of ours: this session ends, the others still get what is theirs
+                structlog.get_logger().error("flush_fault", connection=session.connection_id, exc_info=fault)
+                session.cut()
 
 
 class Session:
     """One terminal's logged-in connection, from its first valid record to its end.
 
     `incarnation` = (terminal generation, connection number) orders the sessions of one terminal [P-5.4]. `on_cut` is called once, when
-    the session ends from this side; it must make the connection's reader end.
+    the session ends from this side; it must make the connection's reader end. `on_last_word` is called, perhaps again, as soon as nothing
+    more can be told to the terminal; it must not call back, because whoever was sending is in the middle of something.
     """
 
     __slots__ = (
         "user", "slot", "incarnation", "user_generation", "connection_id", "last_heard", "is_over", "began", "is_closing", "closed_with",
         "_sealer", "_socket", "_send_raw", "_outbound", "_bound", "_slow_seconds", "_parts", "_part_bytes", "_unsent", "_is_dirty",
-        "_writer", "_on_cut",
+        "_writer", "_on_cut", "on_last_word",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +106,7 @@ class Session:
         self.is_closing = False
         self._writer: gevent.Greenlet[[], None] | None = None
         self._on_cut = on_cut
+        self.on_last_word: Callable[[Session], None] = lambda session: None
 
     @property
     def key(self) -> int:
@@ -237,6 +244,7 @@ class Session:
             self._parts.append(data)
             self._part_bytes += len(data)
         self.is_closing = True
+        self.on_last_word(self)
         if self._unsent:  # if the peer does not read, the words never arrive
             gevent.spawn_later(_LAST_WORDS_SECONDS, self.cut)
         elif not self._is_dirty:
@@ -251,6 +259,7 @@ class Session:
         self._parts.clear()
         self._part_bytes = 0
         self._unsent = b""
+        self.on_last_word(self)
         self._on_cut()
 
 
