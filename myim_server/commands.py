@@ -15,6 +15,7 @@ from myim_server.chat.router import Party, Router
 from myim_server.metrics import Metrics
 from myim_server.pace import Limits, Pace
 from myim_server.refusals import RequestRefused, SessionRefused
+from myim_server.sessions import Session
 from myim_wire.contents import FoundUser, RenewedToken, Server, decode_lookup, encode_servers
 from myim_wire.errors import ErrorCode, RemoteProtocolError
 from myim_wire.messages import FIRST, MAX_BODY_BYTES, PING_ANSWER, QOS1, REPLY, Command, Message, decode_pairs, encode_error, encode_message
@@ -68,7 +69,7 @@ class Services(NamedTuple):
 class Talk:
     """One session's side of the conversation: its party, its ticket, its connection's rekey, its pace."""
 
-    __slots__ = ("party", "ticket", "rekey", "pace", "fetch_times")
+    __slots__ = ("party", "ticket", "rekey", "pace", "fetch_times", "is_renewing")
 
     def __init__(self, party: Party, ticket: Any, rekey: Callable[[], bytes], pace: Pace) -> None:
         """rekey: seals the frame that answers a terminal's REKEY."""
@@ -77,6 +78,7 @@ class Talk:
         self.rekey = rekey
         self.pace = pace
         self.fetch_times: list[int] = []
+        self.is_renewing = False  # its token
 
 
 class Commands:
@@ -252,22 +254,14 @@ class Commands:
             raise RequestRefused(ErrorCode.SLOW_DOWN, "too many requests", retry_ms=1000)
 
     def _answer(self, talk: Talk, message: Message, content: bytes) -> None:
-        talk.party.session.send(
-            encode_message(message.command, REPLY, message.user, message.target, message.time, content)
-        )
+        talk.party.session.send(encode_message(message.command, REPLY, message.user, message.target, message.time, content))
 
     def _odd_message(self, talk: Talk, message: Message, now: float) -> None:
         """A USER_MESSAGE that no run took: QoS 0, or refused for what it is."""
-        session = talk.party.session
-        if message.user != session.user:
-            raise RequestRefused(ErrorCode.BAD_COMMAND, "user is not the logged-in user", field="user")
-        if message.time & 63 != session.slot:
-            raise RequestRefused(ErrorCode.BAD_TIME, "the time holds another slot", field="time")
-        if message.target in (0, session.user):
-            raise RequestRefused(ErrorCode.BAD_COMMAND, "a user message goes to another user", field="target")
-        if len(message.content) > MAX_BODY_BYTES:
+        refusal = _fault_of(message, talk.party.session)
+        if refusal is not None:
             self._refuse_behind(talk, message)
-            raise RequestRefused(ErrorCode.TOO_LARGE, f"a body has at most {MAX_BODY_BYTES} bytes", field="content")
+            raise refusal
         if message.flags & 3:  # with an address: a hint of where the target is, which a center that looks itself does not need
             plain = message._replace(flags=message.flags & (QOS1 | FIRST), address=None)
             self._take_run(talk, [plain], now)
@@ -281,7 +275,7 @@ class Commands:
         self._router.send_once(talk.party, message.target, letter)
 
     def _refuse_behind(self, talk: Talk, message: Message) -> None:
-        """What is refused for its size is refused like anything in a lane: with all behind it [P-8.4]."""
+        """What is refused for its form is refused like anything in a lane: with all behind it [P-8.4]."""
         lane = talk.party.lanes.get(message.target)
         if lane is not None and message.flags & 3:
             lane.refuse([], ErrorCode.OUT_OF_ORDER)
@@ -289,6 +283,8 @@ class Commands:
     # ------------------------------------------------------------------ the commands
 
     def _ping(self, talk: Talk, message: Message, now: float) -> None:
+        if talk.pace.is_sending_too_fast(1, now):  # a PING cannot be refused, and silence would look like a dead center
+            raise SessionRefused(ErrorCode.SLOW_DOWN, "too many PINGs")
         if message.flags & 3:
             talk.party.session.send(PING_ANSWER)
 
@@ -330,17 +326,25 @@ class Commands:
 
     def _rekey(self, talk: Talk, message: Message, now: float) -> None:
         if message.content:  # an offer; an empty one is the terminal's *done*, which the connection has seen to
+            if talk.pace.is_asking_too_much(now):  # each computes; half a rekey cannot be refused and forgotten [P-6.3]
+                raise SessionRefused(ErrorCode.SLOW_DOWN, "too many rekeys")
             try:
                 talk.party.session.send_frame(talk.rekey)
-            except RemoteProtocolError as error:  # half a rekey cannot be refused and forgotten [P-6.3]
+            except RemoteProtocolError as error:
                 raise SessionRefused(error.code, error.text) from error
             self._metrics.rekeys += 1
 
     def _token(self, talk: Talk, message: Message, now: float) -> None:
         self._check_request(talk, message, now)
+        if talk.is_renewing:
+            raise RequestRefused(ErrorCode.SLOW_DOWN, "a renewal is under way", retry_ms=1000)
+        talk.is_renewing = True
 
         def renew() -> bytes:
-            renewed = self._services.renew(talk.ticket).encode()
+            try:
+                renewed = self._services.renew(talk.ticket).encode()
+            finally:
+                talk.is_renewing = False
             self._metrics.tokens_renewed += 1
             return renewed
 
@@ -369,3 +373,16 @@ class Commands:
                 talk.party.session.goodbye(ErrorCode.INTERNAL, "a fault of the server")
 
         self._services.spawn(run)
+
+
+def _fault_of(message: Message, session: Session) -> RequestRefused | None:
+    """What is wrong with the form of a USER_MESSAGE, if anything is [P-3.5], [P-3.6], [P-3.7], [P-7.4]."""
+    if message.user != session.user:
+        return RequestRefused(ErrorCode.BAD_COMMAND, "user is not the logged-in user", field="user")
+    if message.time & 63 != session.slot:
+        return RequestRefused(ErrorCode.BAD_TIME, "the time holds another slot", field="time")
+    if message.target in (0, session.user):
+        return RequestRefused(ErrorCode.BAD_COMMAND, "a user message goes to another user", field="target")
+    if len(message.content) > MAX_BODY_BYTES:
+        return RequestRefused(ErrorCode.TOO_LARGE, f"a body has at most {MAX_BODY_BYTES} bytes", field="content")
+    return None

@@ -1,5 +1,6 @@
 """What one terminal, one user and one mailbox may have: a code for whoever wants more, and nothing out of order because of it."""
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ import pytest
 
 from myim_server.node import Node
 from myim_wire.errors import ErrorCode
-from myim_wire.messages import FIRST, PING_ASK, QOS1, Command, Message, decode_error, encode_message, split_trailer
+from myim_wire.messages import ERROR, FIRST, PING_ASK, QOS1, Command, Message, decode_error, encode_message, split_trailer
 from tests.server.running import Person, RawTerminal, add_terminal, make_person, online, start_node, wait_until
 
 RECEIVED, STORED = b"\x01", b"\x02"
@@ -193,6 +194,58 @@ def test_too_many_requests_are_told_to_slow_down_and_then_closed(tmp_path: Path)
                 a._read_once()
         assert refusal(a.goodbye())[0] == ErrorCode.SLOW_DOWN
         a.close()
+
+
+def test_one_renewal_of_a_token_is_under_way_at_a_time(tmp_path: Path) -> None:
+    with running(tmp_path) as (node, (alice, *_)):
+        a = online(node, alice)
+        names = [a.name() for _ in range(5)]
+        a.say(*(encode_message(Command.TOKEN, QOS1, alice.user, 0, named) for named in names))
+        answers = {named: a.wait_for(lambda message, named=named: message.time == named) for named in names}  # type: ignore[misc]
+        assert not answers[names[0]].flags & ERROR
+        assert {refusal(answers[named]) for named in names[1:]} == {(ErrorCode.SLOW_DOWN, True)}
+        assert not a.ask(Command.TOKEN).flags & ERROR
+        a.close()
+
+
+def test_floods_of_pings_and_of_rekeys_end_the_session(tmp_path: Path) -> None:
+    with running(tmp_path, center={"messages_per_second": 100, "requests_per_second": 10}) as (node, (alice, bob, *_)):
+        a, b = online(node, alice), online(node, bob)
+        a.say(*[PING_ASK] * 190)
+        for _ in range(190):
+            a.wait_for(lambda message: message.command == Command.PING)
+        a.say(*[PING_ASK] * 200)
+        assert refusal(a.goodbye())[0] == ErrorCode.SLOW_DOWN
+        with pytest.raises((EOFError, ConnectionError)):
+            for _ in range(40):
+                b.socket.sendall(b.connection.start_rekey(os.urandom(32)))
+                b.wait_for(lambda message: message.command == Command.REKEY)
+                b.socket.sendall(b.connection.finish_rekey())
+        assert refusal(b.goodbye())[0] == ErrorCode.SLOW_DOWN
+        a.close()
+        b.close()
+
+
+@pytest.mark.parametrize("fault", ["another slot", "another user", "too long"])
+def test_what_follows_a_message_of_wrong_form_is_refused_until_one_is_flagged_first(tmp_path: Path, fault: str) -> None:
+    with running(tmp_path) as (node, (alice, bob, *_)):
+        a, b = online(node, alice), online(node, bob)
+        run(a, bob, [a.name()])
+        drain(b, 1)
+        bad, behind = a.name(), a.name()
+        sent = bad ^ 1 if fault == "another slot" else bad
+        user = alice.user ^ 1 if fault == "another user" else alice.user
+        body = bytes(32_769) if fault == "too long" else b"x"
+        a.say(
+            encode_message(Command.USER_MESSAGE, QOS1, user, bob.user, sent, body),
+            encode_message(Command.USER_MESSAGE, QOS1, alice.user, bob.user, behind, b"x"),
+        )
+        assert refusal(a.settling_of(sent))[0] in (ErrorCode.BAD_TIME, ErrorCode.BAD_COMMAND, ErrorCode.TOO_LARGE)
+        assert refusal(a.settling_of(behind))[0] == ErrorCode.OUT_OF_ORDER
+        run(a, bob, [behind])
+        assert drain(b, 1) == [behind]
+        a.close()
+        b.close()
 
 
 def test_too_many_messages_a_second_are_told_to_slow_down_and_none_is_lost(tmp_path: Path) -> None:
