@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, Protocol
 
 from myim_server.chat.lane import Lane, Letter
 from myim_server.chat.lanes import Lanes
-from myim_server.chat.router import Party, Router
+from myim_server.chat.party import Party
+from myim_server.chat.router import Router
 from myim_server.metrics import Metrics
 from myim_server.pace import Limits, Pace
 from myim_server.refusals import RequestRefused, SessionRefused

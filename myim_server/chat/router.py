@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 import gevent
 
@@ -24,14 +24,15 @@ from myim_server.chat.inbox import Inbox, Window
 from myim_server.chat.inboxes import Inboxes
 from myim_server.chat.lane import RECEIVED, Lane, Letter
 from myim_server.chat.lanes import Lanes
+from myim_server.chat.party import Party
+from myim_server.chat.receipt_desk import ReceiptDesk, Receipts
 from myim_server.chat.receipts import ReceiptDrain
 from myim_server.chat.shelf import Outcomes, Page, Shelf
 from myim_server.metrics import Metrics
-from myim_server.refusals import StoreUnavailable
 from myim_server.sessions import Session, Sessions
 from myim_server.store.offline import StoredMessage
 from myim_wire.errors import ErrorCode
-from myim_wire.messages import QOS1, Command, encode_delivery, encode_error, encode_message, encode_pairs
+from myim_wire.messages import QOS1, Command, encode_delivery, encode_error
 
 # A settling as one struct, the most frequent message of all [P-8.1]: length, command, flags REPLY, user, target, time, outcome.
 _settling = struct.Struct(">BBBQQQB").pack
@@ -41,14 +42,6 @@ _NOWHERE = Inbox(0, 0, Window())  # bound to nothing: whatever follows an openin
 _RECEIPTS_TO_SENDER = 3
 _RECEIPT_PAGE = 500
 _RETRY_MS = {ErrorCode.STORE_UNAVAILABLE: 1000, ErrorCode.SLOW_DOWN: 500, ErrorCode.BUSY: 500, ErrorCode.OUT_OF_ORDER: 0}
-
-
-class Receipts(Protocol):
-    """What the router asks of the store about receipts (may block)."""
-
-    def page(self, user_id: int, slot: int, limit: int) -> Sequence[tuple[int, int]]: ...
-    def drop(self, user_id: int, slot: int, pairs: Sequence[tuple[int, int]]) -> None: ...
-    def users_with_receipts(self, user_ids: Sequence[int]) -> set[int]: ...
 
 
 class Surroundings(NamedTuple):
@@ -62,19 +55,6 @@ class Surroundings(NamedTuple):
     shelf: Shelf
     receipts: Receipts
     metrics: Metrics
-
-
-class Party:
-    """One terminal that is online here: its session, what it receives (inbox, receipts) and what it sends (lanes by target)."""
-
-    __slots__ = ("session", "inbox", "drain", "lanes", "place")
-
-    def __init__(self, session: Session, inbox: Inbox, drain: ReceiptDrain, lanes: dict[int, Lane], place: Place) -> None:
-        self.session = session
-        self.inbox = inbox
-        self.drain = drain
-        self.lanes = lanes
-        self.place = place
 
 
 class Router:
@@ -94,7 +74,7 @@ class Router:
         self._sessions = around.sessions
         self._directory = around.directory
         self._shelf = around.shelf
-        self._receipts = around.receipts
+        self._desk = ReceiptDesk(around.receipts, around.spawn, self._send_to_drain, self.carry_out)
         self._metrics = around.metrics
         self._carry: dict[type, Callable[[Any], None]] = {
             owner_side.Forward: self._forward,
@@ -112,9 +92,9 @@ class Router:
             target_side.Read: self._read,
             target_side.Confirm: self._confirm,
             target_side.Caught: self._caught,
-            receipt_side.ReadReceipts: self._read_receipts,
-            receipt_side.SendReceipts: self._send_receipts,
-            receipt_side.DropReceipts: self._drop_receipts,
+            receipt_side.ReadReceipts: self._desk.read,
+            receipt_side.SendReceipts: self._desk.send,
+            receipt_side.DropReceipts: self._desk.drop,
         }
 
     def carry_out(self, actions: Iterable[NamedTuple]) -> None:
@@ -377,35 +357,10 @@ class Router:
 
     on_caught: Callable[[Party, int], None] = staticmethod(lambda party, count: None)
 
-    # ------------------------------------------------------------------ receipts to senders
-
-    def _read_receipts(self, action: receipt_side.ReadReceipts) -> None:
-        drain = action.drain
-        self._ask(lambda: self._receipts.page(drain.user, drain.slot, _RECEIPT_PAGE), drain.page, drain)
-
-    def _drop_receipts(self, action: receipt_side.DropReceipts) -> None:
-        drain, pairs = action.drain, action.pairs
-        self._ask(lambda: self._receipts.drop(drain.user, drain.slot, pairs), lambda _: drain.dropped(), drain)
-
-    def _ask(self, ask: Callable[[], Any], answer: Callable[[Any], list[receipt_side.Action]], drain: ReceiptDrain) -> None:
-        """Ask the store in a greenlet; the answer, or that there is none, goes to the drain."""
-
-        def run() -> None:
-            try:
-                result = ask()
-            except StoreUnavailable:  # the drain rests, and the sweep wakes it
-                self.carry_out(drain.failed())
-                return
-            self.carry_out(answer(result))
-
-        self._spawn(run)
-
-    def _send_receipts(self, action: receipt_side.SendReceipts) -> None:
-        drain = action.drain
+    def _send_to_drain(self, drain: ReceiptDrain, data: bytes) -> None:
         party = self.parties.get(drain.user << 6 | drain.slot)
         if party is not None and party.drain is drain:
-            content = encode_pairs(_RECEIPTS_TO_SENDER, action.pairs)
-            party.session.send(encode_message(Command.RECEIPT, QOS1, 0, drain.user, action.number, content))
+            party.session.send(data)
 
     # ------------------------------------------------------------------ loops
 
@@ -431,7 +386,7 @@ class Router:
             return
         self._metrics.sweeps += 1
         with_rows = self._shelf.users_with_rows(users)
-        with_receipts = self._receipts.users_with_receipts(users)
+        with_receipts = self._desk.users_with_receipts(users)
         for party in list(self.parties.values()):
             self.carry_out(party.inbox.retry_confirm())
             if party.inbox.user in with_rows or party.inbox.is_read_wanted:

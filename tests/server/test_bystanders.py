@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from myim_server.chat.router import Party
+from myim_server.chat.party import Party
 from myim_server.node import Node
 from myim_server.sessions import Session
 from myim_wire.center_handshake import CenterClient
