@@ -26,10 +26,10 @@ from myim_client.itinerary import Itinerary
 from myim_client.journey import Journey
 from myim_client.login import ask_servers, log_in_to
 from myim_client.profile import Profile
+from myim_client.questions import Question
 from myim_client.terminal import Terminal, fold_name
-from myim_wire.contents import FoundUser, Server, encode_lookup
+from myim_wire.contents import FoundUser, Server
 from myim_wire.errors import ErrorCode
-from myim_wire.messages import Command
 
 LOOKUP_SECONDS = 10.0
 BATCH_EVENTS = 64
@@ -144,7 +144,12 @@ class Client:
     @property
     def repeats(self) -> int:
         """How many arrivals were repeats, confirmed but not shown."""
-        return self.courier.repeats
+        return self.courier.arrivals.repeats
+
+    @property
+    def dropped(self) -> int:
+        """How many QoS 0 messages and copies were dropped because the application did not take its events."""
+        return self.courier.arrivals.dropped
 
     def connect(self, timeout: float | None = 30.0) -> None:
         """Begin to be connected, and wait at most `timeout` seconds (None: for ever, 0: not at all) for the first session.
@@ -312,29 +317,36 @@ class Client:
 
     def name_of(self, user: int) -> str:
         """The name of a user by id, from the file or by asking the center (waits up to 10 s); "" when it cannot be learned now."""
-        known = self.courier.names.get(user)
-        if known is not None:
-            return known
-        try:
-            return self._look_up(user).name
-        except MyimError:
-            return ""
+        self.learn_names([user], LOOKUP_SECONDS)
+        return self.courier.names.get(user, "")
 
-    def _look_up(self, who: str | int) -> FoundUser:
-        if self.profile.is_within:
-            raise WithinTransaction("nothing is received within a transaction: look names up before it")
-        question = self.courier.ask(Command.LOOKUP, encode_lookup(who))
+    def learn_names(self, users: Iterable[int], seconds: float) -> None:
+        """Ask the center for the names that are not known here, all at once, and wait at most `seconds` for all of them together.
+
+        Who must answer soon (a receipt is due within 4 s) gives little time; an answer that comes later is kept too.
+        """
+        end = time.monotonic() + seconds
+        with contextlib.suppress(MyimError):
+            questions = [self._ask_for(user) for user in dict.fromkeys(users) if user not in self.courier.names]
+            self._journey.flush()
+            for question in questions:
+                with contextlib.suppress(RequestRefused):
+                    question.wait(max(0.0, end - time.monotonic()))
+
+    def _look_up(self, name: str) -> FoundUser:
+        question = self._ask_for(name)
         self._journey.flush()
         try:
-            found = FoundUser.decode(question.wait(LOOKUP_SECONDS))
+            return FoundUser.decode(question.wait(LOOKUP_SECONDS))
         except RequestRefused as error:
             if error.code == ErrorCode.NOT_ALLOWED:
-                raise NameUnknown(f"there is no user {who!r}") from None
+                raise NameUnknown(f"there is no user {name!r}") from None
             raise
-        with self.profile.lock:
-            self.courier.names[found.user] = found.name
-            self.profile.keep_name(found.user, found.name)
-        return found
+
+    def _ask_for(self, who: str | int) -> Question:
+        if self.profile.is_within:
+            raise WithinTransaction("nothing is received within a transaction: look names up before it")
+        return self.courier.look_up(who)
 
     def names(self) -> dict[int, str]:
         """The names known here, by user id."""
@@ -349,8 +361,7 @@ class Client:
         assert self._password is not None
         account = self.courier.account
         log_in_to(self.profile, self.terminal, account.login_server, "login", account.name, self._password())
-        with self.profile.lock:
-            self.courier.load()
+        self.courier.take_account()
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -1,6 +1,6 @@
 """What a message from the center means, and which messages go to it next: one client's duties of [P-8], without a socket or a thread.
 
-The courier joins the pure `sending`, the `inbox` and the `profile`. It takes decoded messages and gives encoded ones; who reads,
+The courier joins `sending` and `arrivals`, the `inbox` and the `profile`. It takes decoded messages and gives encoded ones; who reads,
 seals and writes is `link` and `journey`. Everything here runs under the profile's lock. Clocks and chance are handed in.
 
 Order of durability: a message is in the file before it is sent; a name is in the seen-set, flushed together with the application's
@@ -13,6 +13,7 @@ import functools
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from myim_client.arrivals import Arrivals
 from myim_client.errors import BodyTooLarge, NotConnected, OutboxFull
 from myim_client.events import (
     RECEIVED,
@@ -30,29 +31,25 @@ from myim_client.events import (
     PasswordNeeded,
     ReceiptArrived,
 )  # fmt: skip
-from myim_client.inbox import Inbox, Name
-from myim_client.profile import Profile
+from myim_client.inbox import Inbox
+from myim_client.profile import DAY_US, Profile
 from myim_client.questions import Answer, Question, Questions
 from myim_client.receipts import Receipts
+from myim_client.renewal import Renewal
 from myim_client.sending import Outgoing, Sending
 from myim_wire.bodies import (
-    CONFIRMED_MESSAGES,
-    MAX_PAIRS,
     REACHED,
     decode_count,
     decode_error,
     decode_pairs,
     decode_settling,
-    encode_pairs,
-    split_trailer,
 )  # fmt: skip
 from myim_wire.bodies import RECEIVED as SETTLED_AS_RECEIVED
-from myim_wire.contents import RenewedToken, Server, decode_servers
+from myim_wire.contents import FoundUser, RenewedToken, Server, decode_servers, encode_lookup
 from myim_wire.messages import ERROR, FIRST, MAX_BODY_BYTES, PING_ANSWER, PING_ASK, QOS1, REPLY, Command, Message, encode_message, slot_of
 
 PING_AFTER_SECONDS = 40.0
 DEAD_AFTER_SECONDS = 15.0
-RENEWAL_RETRY_SECONDS = 3600.0
 HOUSEKEEPING_SECONDS = 60.0
 KEEP_LATER_SECONDS = 2.0
 MAX_UNSETTLED = 100_000
@@ -78,7 +75,7 @@ class Courier:
         self.profile = profile
         self.inbox = inbox
         self.sending = Sending()
-        self.repeats = 0
+        self.arrivals = Arrivals(profile, inbox)
         self.ignored = 0
         self.is_online = False
         self._has_settled_events = has_settled_events
@@ -86,32 +83,31 @@ class Courier:
         self._chance = chance
         self._handles: dict[int, Handle] = {}
         self._receipts = Receipts()
-        self._confirmed: list[Name] = []
         self._control: list[bytes] = []
         self._questions = Questions()
         self._arrived: list[Event] = []
         self._heard_at = self._housekept_at = self._kept_later_at = 0.0
         self._is_pinged = False
-        self._ask_renewal_at = 0.0
+        self._purged_us = now_us()
+        self._renewal = Renewal()
         self.names = profile.names()
         self.account = profile.account()
-        self.load()
-
-    def load(self) -> None:
-        """Take up account and outbox from the file (at start, and after a password login)."""
-        account = self.account = self.profile.account()
-        foreign: list[int] = []
-        for row in self.profile.outgoing():
+        for row in profile.outgoing():
             if row.is_awaiting_receipt:
                 self._receipts.expect(row.time, row.target)
-            elif self.sending.get(row.time) is None:
+            else:
                 self.sending.add(Outgoing(row.time, row.target, row.body, row.enqueued, was_sent=True))
-                if slot_of(row.time) != account.slot:
-                    foreign.append(row.time)
-        for time in foreign:
-            # a name carries its slot for life, and no center takes a foreign one [P-3.6]
-            self._settle(self.sending.settled(time), UNKNOWN)
-        self._deliver()
+        self.take_account()
+
+    def take_account(self) -> None:
+        """Take up the account from the file, after a password login; the outbox is what memory says."""
+        with self.profile.lock:
+            self.account = self.profile.account()
+            for item in self.sending.unsettled():
+                if slot_of(item.time) != self.account.slot:
+                    # a name carries its slot for life, and no center takes a foreign one [P-3.6]
+                    self._settle(self.sending.settled(item.time), UNKNOWN)
+            self._deliver()
 
     # the application's side; all within a transaction of the profile
 
@@ -163,9 +159,7 @@ class Courier:
         for event in events:
             event.is_done = True
             if isinstance(event, MessageArrived):
-                self.inbox.in_hand.pop((event.user, event.time), None)
-                if event.qos and self.is_online:
-                    self._confirmed.append((event.user, event.time))
+                self.arrivals.shown(event, self.is_online)
             elif isinstance(event, ReceiptArrived):
                 self._receipts.shown(event)
 
@@ -176,7 +170,7 @@ class Courier:
         with self.profile.lock:
             self.sending.restart()
             self._control.clear()
-            self._confirmed.clear()
+            self.arrivals.restart()
             self._receipts.restart()
             self._heard_at = now
             self._is_pinged = False
@@ -192,13 +186,21 @@ class Courier:
             self._questions.drop(reason)
             self._deliver()
 
-    def ask(self, command: Command, content: bytes) -> Question:
-        """Ask the center; the caller waits for it. Raises NotConnected."""
+    def look_up(self, who: str | int) -> Question:
+        """Ask for a user by name or id [P-7.13]; the answer is kept whether or not somebody still waits for it. Raises NotConnected."""
         with self.profile.lock:
             if not self.is_online:
                 raise NotConnected("there is no session just now")
             question = Question()
-            self._ask(command, content, question.answer)
+
+            def answer(content: bytes, error: Exception | None) -> None:
+                if error is None:
+                    found = FoundUser.decode(content)
+                    self.names[found.user] = found.name
+                    self.profile.keep_name(found.user, found.name)
+                question.answer(content, error)
+
+            self._ask(Command.LOOKUP, encode_lookup(who), answer)
             return question
 
     def due(self, now: float) -> list[bytes]:
@@ -210,11 +212,7 @@ class Courier:
             user = self.account.user
             for notice in self._receipts.answerable():
                 out.append(encode_message(Command.RECEIPT, QOS1 | REPLY, 0, user, notice))
-            if self._confirmed:
-                names, self._confirmed = self._confirmed, []
-                for start in range(0, len(names), MAX_PAIRS):
-                    pairs = encode_pairs(CONFIRMED_MESSAGES, names[start : start + MAX_PAIRS])
-                    out.append(encode_message(Command.RECEIPT, 0, user, 0, 0, pairs))
+            out += self.arrivals.due(user)
             for item, is_first in self.sending.take(now):
                 flags = QOS1 | FIRST if is_first else QOS1
                 out.append(encode_message(Command.USER_MESSAGE, flags, user, item.target, item.time, item.body))
@@ -231,7 +229,9 @@ class Courier:
                         if message.flags & REPLY:
                             self._answered(message, now)
                         else:
-                            self._arrive(message)
+                            event = self.arrivals.arrived(message, self.account.user, self.names)
+                            if event is not None:
+                                self._arrived.append(event)
                     else:
                         self._receive_other(message)
             finally:
@@ -262,6 +262,9 @@ class Courier:
                 for item in self.sending.expired(self._now_us()):
                     self._settle(item, UNKNOWN)
                 self._deliver()
+                if self._now_us() - self._purged_us >= DAY_US:
+                    self._purged_us = self._now_us()
+                    self.profile.purge_seen(self._purged_us)
 
     def deadline(self, now: float) -> float:
         """When (monotonic seconds) `tick` or `due` may have something to do without anything having come."""
@@ -326,25 +329,6 @@ class Courier:
         else:
             self.profile.keep_settled_later(time, is_stored)
 
-    def _arrive(self, message: Message) -> None:
-        user, time = message.user, message.time
-        qos = message.flags & QOS1
-        name = (user, time)
-        known = self.inbox.in_hand.get(name)
-        if known is not None:  # a copy may come before the promise
-            known.qos |= qos
-            self.repeats += 1
-        elif self.profile.is_seen(user, time):
-            self.repeats += 1
-            if qos:
-                self._confirmed.append(name)
-        else:
-            body, entered, message_id, _ = split_trailer(message.content)
-            is_copy = user == self.account.user
-            event = MessageArrived(user, message.target, self.names.get(user, ""), body, time, entered, message_id, qos, is_copy)
-            self.inbox.in_hand[name] = event
-            self._arrived.append(event)
-
     def _reach(self, message: Message) -> None:
         """A receipt for messages settled as stored [P-7.3]; confirmed when all of it has been shown."""
         kind, pairs = decode_pairs(message.content)
@@ -376,19 +360,15 @@ class Courier:
             self.take_servers(tuple(decode_servers(content)))
 
     def _renew(self, now: float) -> None:
-        if self._now_us() >= self.account.renew_at and now >= self._ask_renewal_at:
-            self._ask_renewal_at = now + RENEWAL_RETRY_SECONDS
+        if self._renewal.is_due(self.account.renew_at, self._now_us(), now):
             self._ask(Command.TOKEN, b"", self._renewed)
 
     def _renewed(self, content: bytes, error: Exception | None) -> None:
-        if isinstance(error, NotConnected):
-            self._ask_renewal_at = 0.0
-            return
-        if error is not None:
-            self._note(PasswordNeeded(f"the token was not renewed: {error}"))
-            return
-        self.account = self.account.renewed(RenewedToken.decode(content), self._now_us())
-        self.profile.keep_token(self.account)
+        if error is None:
+            self.account = self.account.renewed(RenewedToken.decode(content), self._now_us())
+            self.profile.keep_token(self.account)
+        elif why := self._renewal.failed(error, self._heard_at):
+            self._note(PasswordNeeded(why))
 
     def _note(self, event: Event) -> None:
         if len(self.inbox) < MAX_IDLE_EVENTS:

@@ -44,6 +44,9 @@ STORED = Outcome(OutcomeKind.STORED)
 UNKNOWN = Outcome(OutcomeKind.UNKNOWN)
 
 
+_MAKING = threading.Lock()  # two threads may wait for one handle, and each has to be woken
+
+
 class Handle:
     """One sent message: `target` user id, `time` its name [P-3.6] (microseconds, slot in the low 6 bits)."""
 
@@ -64,7 +67,8 @@ class Handle:
         """The outcome, after at most `timeout` seconds (None: for ever). Raises NotSettled."""
         if self._outcome is None:
             # made only when somebody waits: most senders never do, and an Event costs more than the message
-            event = self._event = self._event or threading.Event()
+            with _MAKING:
+                event = self._event = self._event or threading.Event()
             if self._outcome is None and not event.wait(timeout):
                 raise NotSettled(f"not settled after {timeout} s")
         assert self._outcome is not None

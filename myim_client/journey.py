@@ -17,6 +17,7 @@ from myim_client.errors import MyimError
 from myim_client.events import Disconnected, PasswordNeeded
 from myim_client.itinerary import PASSWORD_ROUND_SECONDS, Ending, Itinerary, meaning_of
 from myim_client.link import Link, LinkLost
+from myim_client.renewal import PasswordLogins
 from myim_wire.center_handshake import CenterClient
 from myim_wire.contents import Server
 from myim_wire.errors import ErrorCode, ProtocolError, ReportedError
@@ -46,6 +47,7 @@ class Journey:
         self._link: Link | None = None
         self._thread: threading.Thread | None = None
         self._number_step = 1
+        self._logins = PasswordLogins()
         self._is_password_asked = False
         self._needs_password = False
         self.last_failure = "not tried yet"
@@ -102,9 +104,7 @@ class Journey:
 
     def _delay(self) -> float:
         delay = self._itinerary.delay(random.random())
-        if self._needs_password and self._renew_login is None:
-            return max(delay, PASSWORD_ROUND_SECONDS) if self._itinerary.rounds > 1 else delay
-        return delay
+        return max(delay, PASSWORD_ROUND_SECONDS) if self._needs_password and self._itinerary.rounds > 1 else delay
 
     def _one_connection(self) -> tuple[Ending, int, str]:
         server = self._itinerary.next()
@@ -192,12 +192,15 @@ class Journey:
     def _log_in(self) -> None:
         self._needs_password = True
         reason = "the token does not serve any more"
-        if self._renew_login is not None:
+        if self._renew_login is not None and not self._logins.is_over:
+            if not self._logins.may_begin(time.monotonic()):
+                return
             try:
                 self._renew_login()
                 self._needs_password = False
                 return
             except MyimError as error:
+                self._logins.failed(error, time.monotonic())
                 reason = f"{reason}, and the login failed: {error}"
         if not self._is_password_asked:
             self._is_password_asked = True

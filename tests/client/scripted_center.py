@@ -142,7 +142,7 @@ class Session:
             self.reply(message, encode_count(0))
         elif message.command == Command.SERVERS and self.center.servers is not None:
             self.reply(message, encode_servers(self.center.servers))
-        elif message.command == Command.LOOKUP and isinstance(decode_lookup(message.content), int):
+        elif message.command == Command.LOOKUP and self.center.is_lookup_answered and isinstance(decode_lookup(message.content), int):
             self.refuse(message, ErrorCode.NOT_ALLOWED)
         elif message.command == Command.GOODBYE:
             with self._lock:
@@ -166,6 +166,7 @@ class ScriptedCenter:
         self.session_keys = {b"token of %d" % user: bytes([user]) * 32 for user in (ME, YOU)}
         self.refusal: ErrorCode | None = None
         self.is_fetch_answered = True
+        self.is_lookup_answered = True
         self.servers: list[Server] | None = None
         self._terminal = terminal
         self._listener = socket.create_server(("127.0.0.1", 0))

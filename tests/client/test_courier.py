@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from myim_client import MessageSettled, OutcomeKind, PasswordNeeded
+from myim_client.arrivals import MAX_WAITING_UNPROMISED
 from myim_client.courier import Courier, SessionEnded
 from myim_client.inbox import Inbox
 from myim_client.profile import DAY_US, Profile
 from myim_client.sending import ANSWER_SECONDS
-from myim_wire.bodies import encode_error_content
-from myim_wire.contents import RenewedToken
+from myim_wire.bodies import encode_error_content, encode_trailer
+from myim_wire.contents import RenewedToken, Server
 from myim_wire.errors import ErrorCode, RemoteProtocolError
-from myim_wire.messages import ERROR, PING_ASK, QOS1, REPLY, Command, Message, decode_messages
-from tests.client.scripted_center import ME, YOU, make_profile
+from myim_wire.messages import ERROR, PING_ASK, QOS1, REPLY, Command, Message, decode_messages, slot_of
+from tests.client.scripted_center import ME, SLOT, YOU, make_profile
 
 
 class Desk:
@@ -162,3 +164,74 @@ def test_replies_to_nothing_are_ignored(desk: Desk) -> None:
     settling = Message(Command.USER_MESSAGE, QOS1 | REPLY, ME, YOU, 4096, b"\x01")
     desk.hear(1.0, answer, settling)
     assert desk.courier.ignored == 1
+
+
+def test_a_password_login_while_running_sends_and_shows_nothing_again(desk: Desk) -> None:
+    settled, stored, unsettled = (desk.send() for _ in range(3))
+    desk.due(0.0)
+    desk.hear(1.0, *(Message(Command.USER_MESSAGE, QOS1 | REPLY, ME, YOU, time, bytes([how])) for time, how in ((settled, 1), (stored, 2))))
+    desk.profile.log_in(desk.profile.account())
+    desk.courier.take_account()
+    desk.courier.begin("there", 2.0)
+    assert [message.time for message in desk.due(2.0) if message.command == Command.USER_MESSAGE] == [unsettled]
+    assert [event.time for event in desk.inbox.take(0, 9) if isinstance(event, MessageSettled)] == [settled, stored]
+
+
+def test_another_slot_of_a_login_while_running_makes_what_is_unsettled_unknown(desk: Desk) -> None:
+    time = desk.send()
+    desk.profile.log_in(replace(desk.profile.account(), slot=SLOT + 1))
+    desk.courier.take_account()
+    events = [event for event in desk.inbox.take(0, 9) if isinstance(event, MessageSettled)]
+    assert [(event.time, event.outcome.kind) for event in events] == [(time, OutcomeKind.UNKNOWN)]
+    assert slot_of(desk.send()) == SLOT + 1
+
+
+def test_an_application_that_takes_nothing_is_spared_what_nobody_promised(desk: Desk) -> None:
+    desk.hear(0.0)
+    desk.inbox.take(0, 9)
+
+    def arrive(first: int, count: int, qos: int) -> None:
+        for named in range(first, first + count):
+            desk.hear(1.0, Message(Command.USER_MESSAGE, qos, YOU, ME, named * 64, b"x" + encode_trailer(1, named, 1)))
+
+    arrive(1, MAX_WAITING_UNPROMISED + 5, 0)
+    assert (len(desk.inbox), desk.courier.arrivals.dropped) == (MAX_WAITING_UNPROMISED, 5)
+    arrive(5000, 3, QOS1)
+    assert len(desk.inbox) == MAX_WAITING_UNPROMISED + 3
+    desk.inbox.take(0, 10)
+    arrive(6000, 2, 0)
+    assert (len(desk.inbox), desk.courier.arrivals.dropped) == (MAX_WAITING_UNPROMISED - 5, 5)
+
+
+def test_what_was_shown_long_ago_is_forgotten_by_a_client_that_runs_for_ever(desk: Desk) -> None:
+    with desk.profile.transaction():
+        desk.profile.keep_seen([(YOU, 64)], desk.now_us)
+    desk.now_us += 39 * DAY_US
+    desk.courier.keep_house(1000.0)
+    assert desk.profile.is_seen(YOU, 64)
+    desk.now_us += 2 * DAY_US
+    desk.courier.keep_house(2000.0)
+    assert not desk.profile.is_seen(YOU, 64)
+
+
+@pytest.mark.parametrize(("retry_ms", "seconds"), [(None, 30), (90_000, 90)])
+def test_a_renewal_that_cannot_be_made_just_now_is_asked_for_again_without_a_word(desk: Desk, retry_ms: int | None, seconds: int) -> None:
+    desk.due(0.0)
+    desk.now_us = DAY_US * 50
+    desk.courier.tick(1.0)
+    (question,) = desk.due(1.0)
+    desk.hear(1.0, desk.reply_to(question, encode_error_content(ErrorCode.STORE_UNAVAILABLE, "not now", retry_ms), ERROR))
+    assert not any(isinstance(event, PasswordNeeded) for event in desk.inbox.take(0, 9))
+    desk.hear(seconds - 1.0, Message(Command.PING, 0, 0, 0, 0, b""))
+    desk.courier.tick(float(seconds))
+    assert desk.due(float(seconds)) == []
+    desk.courier.tick(seconds + 1.0)
+    assert commands(desk.due(seconds + 1.0)) == [Command.TOKEN]
+
+
+def test_a_server_list_that_was_put_off_gives_way_to_that_of_a_later_login(desk: Desk) -> None:
+    older, newer = (Server(node, "center", "127.0.0.1", 7401, 0, 0, False) for node in (1, 2))
+    desk.courier.take_servers((older,))
+    desk.profile.log_in(replace(desk.profile.account(), servers=(newer,)))
+    desk.profile.keep_later()
+    assert desk.profile.account().servers == (newer,)
