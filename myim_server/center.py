@@ -32,6 +32,7 @@ from myim_wire.messages import PING_ASK, Message
 from myim_wire.tokens import Ticket
 
 _READ_BYTES = 65_536
+_MUCH_BYTES = 12_288  # in one read: more than a lively terminal sends, a hundred messages of 100 bytes
 _CLOSE_SECONDS = 1.0
 _READABLE = 1
 _LATE_SECONDS = 5.0  # between two rounds of the clockwork, which comes every 2 s
@@ -287,12 +288,28 @@ class Center(StreamServer):
                 if session.is_closing:  # its end is decided: late acts of a replaced session must not count
                     return
                 session.last_heard = heard = now()
+                if count > _MUCH_BYTES:
+                    watcher.stop()  # it would wake this greenlet where it gives way
+                    self._take_in_pieces(talk, conversation, bytes(buffer[:count]), heard)
+                    watcher.start(gevent.getcurrent().switch)
+                    continue
                 messages = receive(bytes(buffer[:count]))
                 if messages:
                     take(talk, messages, heard)
         finally:
             watcher.stop()
             watcher.close()
+
+    def _take_in_pieces(self, talk: Talk, conversation: _Conversation, data: bytes, heard: float) -> None:
+        """Much came at once: others get their turn between its records, each of which is taken in one piece (yields)."""
+        session, connection = conversation.session, conversation.connection
+        for start in range(0, len(data), _MUCH_BYTES):
+            messages = connection.receive_data(data[start : start + _MUCH_BYTES])
+            if messages:
+                self._parts.commands.receive(talk, messages, heard)
+                gevent.sleep(0)
+                if session.is_closing or session.is_over:  # meanwhile: as in `_read`
+                    return
 
     def _linger(self, socket: Any, session: Session) -> None:
         """Let a GOODBYE reach a peer that still sends: read and drop for a moment, then close."""

@@ -38,7 +38,7 @@ class Pace:
 
     __slots__ = (
         "_limits", "_requests", "_requests_since", "_messages", "_messages_since", "_unknown", "_unknown_since", "_slow_downs",
-        "_slowed_at",
+        "_slowed_at", "_busy", "_unsettled",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -51,6 +51,8 @@ class Pace:
         self._unknown_since = 0.0
         self._slow_downs = 0.0
         self._slowed_at = 0.0
+        self._busy: dict[Lane, None] | None = None  # of several lanes those that may have something unsettled
+        self._unsettled = 0  # in all of them, or more
 
     def is_asking_too_much(self, now: float) -> bool:
         """Counts a request; whether it is one too many. SessionRefused SLOW_DOWN after many of those."""
@@ -77,8 +79,12 @@ class Pace:
     def is_too_much_unsettled(self, lanes: Mapping[int, Lane], lane: Lane, run: Sequence[Message]) -> bool:
         """Whether the terminal would have too much unsettled with these for `lane`, one of its lanes. SessionRefused as above."""
         coming = len(run)
-        unsettled = coming + (len(lane.queue) if len(lanes) == 1 else sum(len(one.queue) for one in lanes.values()))
         limits = self._limits
+        if len(lanes) == 1:
+            self._busy = None
+            unsettled = coming + len(lane.queue)
+        else:
+            unsettled = self._unsettled_in_all(lanes, lane, coming)
         if unsettled <= limits.few:
             return False
         fresh = [message for message in run if message.time not in lane.queue and message.time not in lane.settled]
@@ -87,8 +93,20 @@ class Pace:
         if unsettled - coming + len(fresh) > limits.unsettled:
             return self._slow_down()
         size = sum(len(message.content) for message in fresh)
-        size += sum(len(letter.body) for one in lanes.values() for letter in one.queue.values())
+        size += sum(len(letter.body) for one in self._busy or (lane,) for letter in one.queue.values())
         return size > limits.unsettled_bytes and self._slow_down()
+
+    def _unsettled_in_all(self, lanes: Mapping[int, Lane], lane: Lane, coming: int) -> int:
+        """What is unsettled with these; too high a number as long as that is few, because a walk over a thousand lanes costs 60 µs."""
+        few = self._limits.few
+        if self._busy is None:
+            self._busy, self._unsettled = dict.fromkeys(lanes.values()), few
+        self._unsettled += coming
+        if self._unsettled > few:
+            self._busy = {one: None for one in self._busy if one.queue}
+            self._unsettled = coming + sum(len(one.queue) for one in self._busy)
+        self._busy[lane] = None
+        return self._unsettled
 
     def count_unknown(self, now: float) -> None:
         """Counts an unknown command; SessionRefused UNKNOWN_COMMAND for too many in a minute [P-7.1]."""

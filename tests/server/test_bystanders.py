@@ -2,19 +2,22 @@
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 
 from myim_server.chat.party import Party
+from myim_server.commands import Commands, Talk
 from myim_server.node import Node
 from myim_server.sessions import Session
 from myim_wire.center_handshake import CenterClient
 from myim_wire.connection import Connection
 from myim_wire.errors import ErrorCode, ReportedError
-from myim_wire.messages import QOS1, Command, decode_error, encode_message
+from myim_wire.messages import QOS1, Command, Message, decode_error, encode_message
 from tests.server.running import Person, make_person, online, start_node, wait_until
 
 
@@ -135,3 +138,48 @@ def test_who_is_in_the_middle_of_the_handshake_when_the_server_stops_is_told_so(
             connection.receive_data(one.recv(65536))
         assert refused.value.code == ErrorCode.DRAINING
         one.close()
+
+
+class Noting:
+    """Commands that note which messages came in one piece, and in which turn of the hub."""
+
+    def __init__(self, commands: Commands) -> None:
+        self._commands = commands
+        self.turn = 0
+        self.pieces: list[tuple[int, list[int]]] = []
+        self.begin, self.end = commands.begin, commands.end
+
+    def receive(self, talk: Talk, messages: Sequence[Message], now: float) -> None:
+        self.pieces.append((self.turn, [message.time >> 32 for message in messages]))
+        self._commands.receive(talk, messages, now)
+
+    def count_turns(self) -> None:
+        while True:
+            self.turn += 1
+            gevent.sleep(0)
+
+
+def test_who_sends_much_at_once_lets_others_have_their_turn_between_records_and_never_within_one(
+    node: Node, alice: Person, bob: Person
+) -> None:
+    center = node.center
+    assert center is not None
+    noting = Noting(center._parts.commands)
+    center._parts = center._parts._replace(commands=noting)  # type: ignore[arg-type]
+    a = online(node, alice)
+    turns = gevent.spawn(noting.count_turns)
+    noting.pieces.clear()
+    records = [
+        a.connection.seal(b"".join(encode_message(Command.USER_MESSAGE, 0, alice.user, bob.user, r << 32, bytes(70)) for _ in range(20)))
+        for r in range(1, 31)
+    ]
+    a.socket.sendall(b"".join(records))
+    wait_until(lambda: sum(len(times) for _, times in noting.pieces) == 600)
+    turns.kill()
+    for _, times in noting.pieces:
+        assert all(times.count(record) == 20 for record in set(times))
+    together = Counter[int]()
+    for turn, times in noting.pieces:
+        together[turn] += len(times)
+    assert max(together.values()) <= 200
+    a.close()

@@ -1,5 +1,8 @@
 """How much a terminal may ask and send, counted with a clock in hand."""
 
+import random
+from typing import Any
+
 import pytest
 
 from myim_server.chat.lane import Lane, Letter, Patience
@@ -98,3 +101,50 @@ def test_what_is_owned_already_may_come_again(pace: Pace) -> None:
     lane = lane_with(10, 10_000)
     assert not pace.is_too_much_unsettled({2: lane}, lane, coming(*range(10), size=10_000))
     assert pace.is_too_much_unsettled({2: lane}, lane, coming(*range(11), size=10_000))
+
+
+class WalkedOnce(dict[int, Lane]):
+    """Lanes that may be walked through once."""
+
+    walks = 0
+
+    def values(self) -> Any:
+        self.walks += 1
+        assert self.walks == 1, "all lanes were looked at again"
+        return super().values()
+
+
+def test_counting_what_is_unsettled_does_not_walk_through_all_lanes_each_time(pace: Pace) -> None:
+    lanes = WalkedOnce({target: lane_with(0, 1) for target in range(1000)})
+    for target in range(1000):
+        assert not pace.is_too_much_unsettled(lanes, lanes[target], coming(100))
+    for target in range(11):
+        assert pace.is_too_much_unsettled(lanes, lanes[target], coming(100)) is (target == 10)
+        lanes[target].queue = lane_with(1, 1).queue
+
+
+def test_what_is_counted_of_many_lanes_is_what_is_there() -> None:
+    chance = random.Random(7)
+    pace = Pace(Limits(unsettled=40, unsettled_bytes=1_048_576))
+    lanes = {target: lane_with(chance.randrange(3), 1) for target in range(1, 20)}
+    outcomes = set()
+    for time in range(1000, 9000, 4):
+        lane = lanes[chance.choice(list(lanes))]
+        run = coming(*range(time, time + chance.randrange(1, 4)))
+        is_too_much = sum(len(one.queue) for one in lanes.values()) + len(run) > 40
+        pace._slow_downs = 0.0
+        assert pace.is_too_much_unsettled(lanes, lane, run) is is_too_much
+        outcomes.add((is_too_much, len(lanes) == 1))
+        if not is_too_much:
+            lane.queue |= {message.time: Letter(message.time, b"x", 1, 1, 0.0) for message in run}
+        if chance.random() < 0.1:
+            lanes[chance.choice(list(lanes))].queue.clear()
+        if chance.random() < 0.02:  # lanes come and go; idle ones alone go
+            lanes = {target: one for target, one in lanes.items() if one.queue or one is lane}
+        elif chance.random() < 0.05:
+            lanes.setdefault(chance.randrange(1, 20), lane_with(0, 1))
+        if chance.random() < 0.005:
+            for one in lanes.values():
+                one.queue.clear()
+            lanes = {1: lane}
+    assert outcomes >= {(False, False), (False, True), (True, False)}
