@@ -32,6 +32,7 @@ from myim_wire.contents import FoundUser, Server
 from myim_wire.errors import ErrorCode
 
 LOOKUP_SECONDS = 10.0
+NAMES_SECONDS = 1.0
 BATCH_EVENTS = 64
 
 
@@ -320,10 +321,10 @@ class Client:
         self.learn_names([user], LOOKUP_SECONDS)
         return self.courier.names.get(user, "")
 
-    def learn_names(self, users: Iterable[int], seconds: float) -> None:
+    def learn_names(self, users: Iterable[int], seconds: float = NAMES_SECONDS) -> None:
         """Ask the center for the names that are not known here, all at once, and wait at most `seconds` for all of them together.
 
-        Who must answer soon (a receipt is due within 4 s) gives little time; an answer that comes later is kept too.
+        Little by default, since a sender waits 4 s for the receipt of what is shown with these names; later answers are kept too.
         """
         end = time.monotonic() + seconds
         with contextlib.suppress(MyimError):

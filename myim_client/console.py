@@ -12,7 +12,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,7 +32,7 @@ from myim_client.errors import (
 )
 from myim_client.events import Disconnected, Event, MessageArrived, OfflineDone, OutcomeKind, PasswordNeeded, ReceiptArrived
 from myim_client.login import LoggedIn, login, register
-from myim_client.printable import printable
+from myim_client.printable import local_time, printable
 from myim_client.profile import check_private
 from myim_client.terminal import Terminal
 
@@ -173,7 +172,7 @@ def _welcome(logged_in: LoggedIn, is_new: bool) -> None:
     click.echo(f"{'Registered' if is_new else 'Logged in'} as {printable(account.name)} (@{account.user}).")
     last = logged_in.last_login
     if last is not None:
-        when = datetime.fromtimestamp(last.time / 1_000_000).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+        when = f"{local_time(last.time):%Y-%m-%d %H:%M:%S %Z}"
         click.echo(f"Last login: {when} from {printable(last.address)}, {printable(last.terminal) or 'a terminal without a name'}.")
     if logged_in.is_new_terminal or logged_in.is_new_network:
         what = " and ".join(
@@ -295,9 +294,11 @@ def inbox_command(place: Place, name: str, is_json: bool, wait: float) -> None:
 
 
 def _print(client: Client, events: list[Event], write: Callable[[Event], str | None]) -> None:
-    for event in events:
-        if isinstance(event, MessageArrived) and not event.name:
-            event.name = client.name_of(event.user)
+    arrived = [event for event in events if isinstance(event, MessageArrived)]
+    client.learn_names(event.user for event in arrived)
+    names = client.names()
+    for event in arrived:
+        event.name = names.get(event.user, "")
     lines = [line for line in map(write, events) if line is not None]
     if lines:
         click.echo("\n".join(lines))
@@ -325,7 +326,7 @@ def _json_line(event: Event) -> str | None:
 def _text_line(event: Event) -> str | None:
     if not isinstance(event, MessageArrived):
         return None
-    when = datetime.fromtimestamp(min(event.time / 1_000_000, 253_402_300_799)).astimezone()
+    when = local_time(event.time)
     who = printable(event.name) or f"@{event.user}"
     return f"{when:%Y-%m-%d %H:%M:%S} {who}: {printable(event.text, keep_lines=True)}"
 

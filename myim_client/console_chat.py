@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 
 from myim_client.client import Client
@@ -26,7 +25,7 @@ from myim_client.events import (
     PasswordNeeded,
     ReceiptArrived,
 )
-from myim_client.printable import printable
+from myim_client.printable import local_time, printable
 
 COMMANDS = {
     "/to NAME": "talk to NAME (or to @ID)",
@@ -103,8 +102,7 @@ class Chat:
 
     def show(self, events: list[Event]) -> None:
         """Events came: print them, and keep in one transaction that they were."""
-        for stranger in {event.user for event in events if isinstance(event, MessageArrived)} - self._client.names().keys():
-            self._client.name_of(stranger)
+        self._client.learn_names(event.user for event in events if isinstance(event, MessageArrived))
         with self._client.transaction() as transaction:
             for event in events:
                 line = self._line(event, transaction.execute)
@@ -147,7 +145,7 @@ class Chat:
         return f"* {'closed' if event.is_final else 'connection lost'}: {printable(event.reason)}"
 
     def _message(self, event: MessageArrived) -> str:
-        when = datetime.fromtimestamp(min(event.time / 1_000_000, 253_402_300_799)).astimezone()
+        when = local_time(event.time)
         who = f"you, elsewhere, to {self._name(event.target)}" if event.is_copy else self._name(event.user)
         return f"{when:%H:%M} {who}: {printable(event.text, keep_lines=True)}"
 

@@ -1,10 +1,19 @@
-"""Text of others, made safe to print: a message must not move the cursor, rename the window or turn the line round."""
+"""What others sent, made safe to print: a message must not move the cursor, rename the window, turn the line round, or stop the reader."""
 
 from __future__ import annotations
 
 import unicodedata
+from datetime import UTC, datetime
 
 _TURNERS = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+_LATEST = 253_402_300_799 - 2 * 24 * 3600  # two days before the end of the year 9999, so that no time zone lies beyond it
+
+
+def local_time(time_us: int) -> datetime:
+    """Microseconds since 1970, any u64, in this machine's time zone; what lies beyond the calendar becomes its end."""
+    return datetime.fromtimestamp(min(time_us / 1_000_000, _LATEST), UTC).astimezone()
 
 
 def printable(text: str, keep_lines: bool = False) -> str:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from myim_client import Client
+from myim_client import Client, Event, MessageArrived
 from myim_client.console_chat import Chat, completions
 from myim_wire.contents import FoundUser, encode_lookup
 from myim_wire.errors import ErrorCode
 from myim_wire.messages import Command
-from tests.client.scripted_center import ME, YOU, ScriptedCenter, make_profile, wait_until
+from tests.client.scene import confirmed
+from tests.client.scripted_center import ME, YOU, ScriptedCenter, delivery, make_profile, wait_until
 
 
 class Talk:
@@ -193,3 +195,20 @@ def test_commands_and_names_complete(talk: Talk) -> None:
     assert completions(talk.client, "/to b") == ["/to bob"]
     assert completions(talk.client, "/q") == ["/quit"]
     assert completions(talk.client, "") == []
+
+
+def test_strangers_whose_names_nobody_tells_delay_no_receipt_and_are_named_once_they_are_told(talk: Talk) -> None:
+    talk.center.is_lookup_answered = False
+    session = talk.center.session()
+    session.send(*(delivery(100 + number, 64, b"hello from a stranger") for number in range(5)))
+    events: list[Event] = []
+    while sum(isinstance(event, MessageArrived) for event in events) < 5:
+        events += talk.client.take(10)
+    began = time.monotonic()
+    talk.chat.show(events)
+    assert time.monotonic() - began < 3
+    wait_until(lambda: len(confirmed(session)) == 5)
+    asked = session.of(Command.LOOKUP)
+    assert len(asked) == 5
+    session.reply(asked[4], FoundUser(104, "late").encode())
+    wait_until(lambda: talk.client.names().get(104) == "late")

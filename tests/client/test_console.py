@@ -378,4 +378,3 @@ def test_an_inbox_whose_reader_has_gone_confirms_nothing(console: Console) -> No
 )
 def test_text_of_others_is_made_safe(text: str, shown: str) -> None:
     assert printable(text) == shown
-

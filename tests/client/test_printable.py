@@ -1,0 +1,39 @@
+"""What others sent, made safe to print: times of any zone. (Texts: test_console.)"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from myim_client import MessageArrived
+from myim_client.console import _text_line
+from myim_client.printable import local_time
+from tests.client.scripted_center import ME, YOU
+
+TIMES = [0, 1, 253_402_300_799_000_000, 253_402_300_799_999_999, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]
+
+
+@pytest.fixture(params=["UTC-14", "UTC+14", "UTC0", "Asia/Shanghai"])
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("moment", TIMES)
+def test_no_time_a_sender_gives_stops_the_reader_in_any_zone(zone: None, moment: int) -> None:
+    assert local_time(moment).year >= 1969
+    line = _text_line(MessageArrived(YOU, ME, "bob", b"poison", moment, 1, 1, 1, False))
+    assert line is not None and line.endswith("bob: poison")
+
+
+def test_a_time_is_told_in_the_readers_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC-14")
+    time.tzset()
+    assert f"{local_time(1_000_000):%Y-%m-%d %H:%M:%S}" == "1970-01-01 14:00:01"
+    monkeypatch.undo()
+    time.tzset()
