@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Iterator
 
@@ -15,25 +17,29 @@ from tests.client.scripted_center import ME, YOU
 TIMES = [0, 1, 253_402_300_799_000_000, 253_402_300_799_999_999, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]
 
 
-@pytest.fixture(params=["UTC-14", "UTC+14", "UTC0", "Asia/Shanghai"])
-def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", request.param)
+@contextlib.contextmanager
+def in_zone(zone: str) -> Iterator[None]:
+    before = os.environ.pop("TZ", None)
+    os.environ["TZ"] = zone
     time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+    try:
+        yield
+    finally:
+        del os.environ["TZ"]
+        if before is not None:
+            os.environ["TZ"] = before
+        time.tzset()
 
 
+@pytest.mark.parametrize("zone", ["UTC-14", "UTC+14", "UTC0", "Asia/Shanghai"])
 @pytest.mark.parametrize("moment", TIMES)
-def test_no_time_a_sender_gives_stops_the_reader_in_any_zone(zone: None, moment: int) -> None:
-    assert local_time(moment).year >= 1969
-    line = _text_line(MessageArrived(YOU, ME, "bob", b"poison", moment, 1, 1, 1, False))
+def test_no_time_a_sender_gives_stops_the_reader_in_any_zone(zone: str, moment: int) -> None:
+    with in_zone(zone):
+        assert local_time(moment).year >= 1969
+        line = _text_line(MessageArrived(YOU, ME, "bob", b"poison", moment, 1, 1, 1, False))
     assert line is not None and line.endswith("bob: poison")
 
 
-def test_a_time_is_told_in_the_readers_zone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "UTC-14")
-    time.tzset()
-    assert f"{local_time(1_000_000):%Y-%m-%d %H:%M:%S}" == "1970-01-01 14:00:01"
-    monkeypatch.undo()
-    time.tzset()
+def test_a_time_is_told_in_the_readers_zone() -> None:
+    with in_zone("UTC-14"):
+        assert f"{local_time(1_000_000):%Y-%m-%d %H:%M:%S}" == "1970-01-01 14:00:01"
