@@ -12,19 +12,19 @@ from __future__ import annotations
 
 import socket as sockets
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import gevent
 from gevent.pool import Pool
 from gevent.server import StreamServer
 
-from myim_server.chat.router import Router
-from myim_server.commands import Commands, Talk
-from myim_server.metrics import Metrics
+from myim_server.center_parts import DoorLimits, DoorParts
+from myim_server.commands import Talk
 from myim_server.refusals import SessionRefused
-from myim_server.sessions import Outbound, Session
+from myim_server.sessions import Session
+from myim_server.throttles import address_counter
+from myim_wire.center_handshake import check_binder
 from myim_wire.connection import Connection
 from myim_wire.errors import ErrorCode, RemoteProtocolError
 from myim_wire.flights import encode_error_flight
@@ -42,48 +42,6 @@ _REKEY_SECONDS = 25 * 3600.0  # a terminal starts by itself at 24 h [P-2.5]; lat
 
 class _Enough(Exception):
     """Waited long enough; nobody is told."""
-
-
-class Admission(Protocol):
-    """Whether a ticket may have a session here, now (may block where a ticket key is unknown)."""
-
-    def admit(self, token: bytes) -> Ticket:
-        """The ticket; SessionRefused TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, ISOLATED, BUSY."""
-
-
-class DoorLimits(NamedTuple):
-    """What the door lets in, and how long it waits (seconds)."""
-
-    connections: int
-    handshakes: int
-    handshakes_per_address: int
-    handshake_seconds: float
-    frame_seconds: float
-    idle_ping_seconds: float
-    idle_close_seconds: float
-    outbound_bytes: int
-    slow_reader_seconds: float
-
-
-class Log(Protocol):
-    """The node's log."""
-
-    def info(self, event: str, **fields: object) -> object: ...
-    def error(self, event: str, **fields: object) -> object: ...
-
-
-class DoorParts(NamedTuple):
-    """What the door stands on."""
-
-    node_id: int
-    admission: Admission
-    router: Router
-    commands: Commands
-    outbound: Outbound
-    now: Callable[[], float]
-    random: Callable[[int], bytes]
-    metrics: Metrics
-    log: Log
 
 
 class _Conversation:
@@ -137,22 +95,26 @@ class Center(StreamServer):
         connection_id = f"c{self._next_connection}"
         try:
             socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
-            begun = self._shake_hands(socket, str(address[0]), connection_id)
+            begun = self._shake_hands(socket, address_counter(str(address[0])), connection_id)
             if begun is not None:
                 self._converse(socket, *begun)
         except OSError:
             pass  # the peer is gone; whatever it had is given back below
         except Exception as fault:  # a bug of ours before the session began
-            self._parts.log.error("connection_fault", connection=connection_id, fault=repr(fault), exc_info=fault)
+            self._parts.log.error("connection_fault", connection=connection_id, exc_info=fault)
             self._tell(socket, ErrorCode.INTERNAL)
         finally:
             socket.close()
 
     def _shake_hands(self, socket: Any, address: str, connection_id: str) -> tuple[Talk, _Conversation, list[Message]] | None:
-        """Up to the first valid record [P-5.5]: (talk, conversation, the record's messages), or None after an error flight (yields)."""
+        """Up to the first valid record [P-5.5]: (talk, conversation, the record's messages), or None after an error flight (yields).
+
+        Who has no place is not waited for, all others only as long as they have theirs: else connections would pile up beside the limits.
+        """
         limits = self._limits
         if self.handshakes_running >= limits.handshakes or self._shaking[address] >= limits.handshakes_per_address:
-            self._refuse(socket, ErrorCode.BUSY)
+            self._parts.metrics.handshakes_failed[ErrorCode.BUSY.name] += 1
+            self._tell(socket, ErrorCode.BUSY)
             return None
         self._shaking[address] += 1
         self._unknown.add(socket)
@@ -160,7 +122,10 @@ class Center(StreamServer):
             with gevent.Timeout(limits.handshake_seconds, RemoteProtocolError(ErrorCode.TIMEOUT, "the handshake took too long")):
                 return self._establish(socket, connection_id)
         except (RemoteProtocolError, SessionRefused) as error:
-            self._refuse(socket, error.code)
+            self._parts.metrics.handshakes_failed[error.code.name] += 1
+            self._tell(socket, error.code)
+            with suppress(OSError):
+                _drop_input(socket)
             return None
         finally:
             self._unknown.discard(socket)
@@ -177,7 +142,10 @@ class Center(StreamServer):
                 return None
             connection.receive_data(data)
         connect = connection.connect
-        ticket = self._admit(connect.token)
+        self._check_draining()
+        ticket = parts.admission.open(connect.token)
+        check_binder(connect, ticket.session_key)  # first: what became of a terminal is told to itself alone
+        parts.admission.check(ticket)
         incarnation = (ticket.terminal_generation, connect.connection_number)
         parts.router.check(ticket.user, ticket.slot, incarnation)
         socket.sendall(connection.accept(ticket.session_key, ticket.terminal_public, parts.random(32), parts.random(32)))
@@ -189,7 +157,9 @@ class Center(StreamServer):
             messages = connection.receive_data(data)
             if connection.is_peer_closed:
                 return None
-        self._admit(connect.token)  # again: it may have been revoked while the first record was awaited; nothing yields from here on
+        # Again: what was revoked while the first record was awaited was no session that could be closed. Nothing yields from here on.
+        self._check_draining()
+        parts.admission.check_again(connect.token)
         session = self._new_session(socket, ticket, incarnation, connection, connection_id)
         party = parts.router.come_online(session, parts.node_id)
         talk = parts.commands.begin(party, ticket, lambda: connection.answer_rekey(parts.random(32)))
@@ -204,10 +174,6 @@ class Center(StreamServer):
     def _check_draining(self) -> None:
         if self.is_draining:
             raise SessionRefused(ErrorCode.DRAINING, "this center takes no new sessions")
-
-    def _admit(self, token: bytes) -> Ticket:
-        self._check_draining()
-        return self._parts.admission.admit(token)
 
     def _new_session(
         self, socket: Any, ticket: Ticket, incarnation: tuple[int, int], connection: Connection, connection_id: str
@@ -258,7 +224,7 @@ class Center(StreamServer):
         except OSError:
             session.cut()
         except Exception as fault:  # a bug of ours: said once, this session ends, nobody else is disturbed
-            self._parts.log.error("connection_fault", connection=session.connection_id, fault=repr(fault), exc_info=fault)
+            self._parts.log.error("connection_fault", connection=session.connection_id, exc_info=fault)
             session.goodbye(ErrorCode.INTERNAL, "a fault of the server")
         finally:
             if session.closed_with is not None:
@@ -318,20 +284,12 @@ class Center(StreamServer):
         session.wait_until_out(_CLOSE_SECONDS)  # a half-closed peer that is slow to read
         session.cut()
 
-    # ------------------------------------------------------------------ refusals before keys
-
-    def _refuse(self, socket: Any, code: ErrorCode) -> None:
-        self._parts.metrics.handshakes_failed[code.name] += 1
-        self._tell(socket, code)
-
     def _tell(self, socket: Any, code: ErrorCode) -> None:
-        try:
+        """Refuse before there are keys; what has come already is dropped, so that the close is no reset. Does not yield."""
+        with suppress(OSError):
             socket._sock.send(encode_error_flight(code))
             socket.shutdown(sockets.SHUT_WR)
-        except OSError:
-            return
-        with suppress(OSError):
-            _drop_input(socket)
+            socket._sock.recv(_READ_BYTES)
 
     # ------------------------------------------------------------------ clockwork
 

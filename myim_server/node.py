@@ -20,7 +20,8 @@ from gevent.pywsgi import WSGIServer
 from cluster.directory import Directory, Server
 from cluster.memory_directory import MemoryDirectory
 from myim_server import keys
-from myim_server.center import Center, DoorLimits, DoorParts
+from myim_server.center import Center
+from myim_server.center_parts import DoorLimits, DoorParts
 from myim_server.chat import sabotage
 from myim_server.chat.accounts import Accounts
 from myim_server.chat.admission import Admission, LookUps
@@ -318,7 +319,7 @@ class Node:
                 except StoreUnavailable:
                     self.metrics.store_failures += 1
                 except Exception as fault:
-                    _log.error("loop_fault", fault=repr(fault), exc_info=fault)
+                    _log.error("loop_fault", exc_info=fault)
 
         self._loops.append(gevent.Greenlet(loop))
 
@@ -331,7 +332,7 @@ class Node:
 
 
 def _log_fault(connection_id: str, fault: BaseException) -> None:
-    _log.error("request_fault", connection=connection_id, fault=repr(fault), exc_info=fault)
+    _log.error("request_fault", connection=connection_id, exc_info=fault)
 
 
 def run(node: Node, wait_for_signal: Callable[[], None]) -> None:

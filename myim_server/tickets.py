@@ -128,14 +128,14 @@ class Tickets:
         )
         return self._seal(ticket, now)
 
-    def open(self, token: bytes) -> Ticket:
-        """The ticket in the token, if its key is accepted and its time is now; yields only where the key is unknown.
+    def open(self, token: bytes, *, may_yield: bool = True) -> Ticket:
+        """The ticket in the token, if its key is accepted and its time is now; yields only where the key is unknown, and it may.
 
         Raises SessionRefused: TOKEN_INVALID (no accepted key opens it), TOKEN_EXPIRED (over, or issued in the future: some clock was set
         back), BUSY (the key is unknown and the store does not answer) [P-5.6].
         """
         try:
-            key = self._key(key_id_of(token))
+            key = self._key(key_id_of(token), may_yield)
             ticket = open_ticket(token, key.ticket_key)
         except RemoteProtocolError as error:
             raise SessionRefused(ErrorCode.TOKEN_INVALID, "no accepted key opens this token") from error
@@ -203,8 +203,8 @@ class Tickets:
         token = seal_ticket(ticket, key.ticket_key, secrets.token_bytes(NONCE_BYTES))
         return RenewedToken(token, ticket.session_key, ticket.issued, ticket.expires)
 
-    def _key(self, key_id: int) -> _Key:
-        key = self._keys.get(key_id) or self._look_up(key_id)
+    def _key(self, key_id: int, may_yield: bool) -> _Key:
+        key = self._keys.get(key_id) or (self._look_up(key_id) if may_yield else None)
         if key is None or self._is_over(key.created, self._clock()):
             raise RemoteProtocolError(ErrorCode.TOKEN_INVALID, "unknown ticket key")
         return key
@@ -306,15 +306,18 @@ class Generations:
         if self._keep(user, slot, generation):
             self._close(user, slot, generation)
 
-    def check(self, ticket: Ticket, now: float) -> None:
-        """Refuse a ticket of an older generation, or any while this center is cut off; yields where the pair was never heard of [P-5.6].
+    def check(self, ticket: Ticket, now: float, *, may_yield: bool = True) -> None:
+        """Refuse a ticket of an older generation, or any while this center is cut off; yields where the pair was never heard of, and it may
+        [P-5.6].
 
-        Raises SessionRefused: TOKEN_REVOKED, ISOLATED (nothing heard for a minute), BUSY (the store does not answer).
+        Raises SessionRefused: TOKEN_REVOKED, ISOLATED (nothing heard for a minute), BUSY (the store does not answer, or may not be asked).
         """
         if self.is_isolated(now):
             raise SessionRefused(ErrorCode.ISOLATED, "cut off from store and peers")
         user, slot = ticket.user, ticket.slot
         if self._newest(user, None) is None or self._newest(user, slot) is None:
+            if not may_yield:
+                raise SessionRefused(ErrorCode.BUSY, "the generations are not at hand")
             self._look_up(user, slot)
         if ticket.user_generation < (self._newest(user, None) or 0) or ticket.terminal_generation < (self._newest(user, slot) or 0):
             raise SessionRefused(ErrorCode.TOKEN_REVOKED, "logged out, or logged in anew")

@@ -53,11 +53,17 @@ class Admission:
         self._now = now
         self._wall = wall
 
-    def admit(self, token: bytes) -> Ticket:
-        """The ticket of a token that may have a session now; SessionRefused TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, ISOLATED, BUSY."""
-        ticket = self._tickets.open(token)
+    def open(self, token: bytes) -> Ticket:
+        """The ticket in the token, whoever sent it; SessionRefused TOKEN_INVALID, TOKEN_EXPIRED, BUSY (blocks where the key is unknown)."""
+        return self._tickets.open(token)
+
+    def check(self, ticket: Ticket) -> None:
+        """Whether it may have a session now; SessionRefused TOKEN_REVOKED, ISOLATED, BUSY (blocks where the terminal is unknown)."""
         self._generations.check(ticket, self._now())
-        return ticket
+
+    def check_again(self, token: bytes) -> None:
+        """Whether a token let in a moment ago still is, by all that was heard since; SessionRefused as above. Never yields."""
+        self._generations.check(self._tickets.open(token, may_yield=False), self._now(), may_yield=False)
 
     def renew(self, ticket: Ticket) -> RenewedToken:
         """A fresh token of the same generations [P-7.12]; RequestRefused RENEWAL_REFUSED, STORE_UNAVAILABLE (blocks)."""
