@@ -26,6 +26,7 @@ from myim_server.chat import sabotage
 from myim_server.chat.accounts import Accounts
 from myim_server.chat.admission import Admission, LookUps
 from myim_server.chat.inbox import Window
+from myim_server.chat.janitor import Janitor
 from myim_server.chat.lane import Patience
 from myim_server.chat.router import Router, Surroundings
 from myim_server.chat.shelf import Shelf, ShelfLimits
@@ -205,9 +206,10 @@ class Node:
         )
         self.center = Center((config.listen.host, config.listen.port), limits, parts)
         self.center.init_socket()
+        janitor = Janitor(self.router, around)
         self.metrics.watch("sessions", "terminals that are online here", lambda: len(sessions))
-        self._keep_doing(_TICK_SECONDS, self.router.tick)
-        self._keep_doing(delivery.sweep_seconds / 2, self.router.sweep)
+        self._keep_doing(_TICK_SECONDS, janitor.tick)
+        self._keep_doing(delivery.sweep_seconds / 2, janitor.sweep)
         self._keep_doing(_LOOK_AFTER_SECONDS, self.center.look_after)
         self._keep_doing(tokens.poll_seconds, lambda: generations.poll(time.monotonic()))
         self._keep_doing(_HOUR / 6, lambda: self._purge(store))

@@ -70,10 +70,6 @@ class ReceiptDesk:
         content = encode_pairs(_TO_SENDER, action.pairs)
         self._send(action.drain, encode_message(Command.RECEIPT, QOS1, 0, action.drain.user, action.number, content))
 
-    def users_with_receipts(self, users: Sequence[int]) -> set[int]:
-        """Which of these users have receipts waiting (blocks)."""
-        return self._receipts.users_with_receipts(users)
-
     def _read_all(self, drains: Sequence[ReceiptDrain]) -> list[Pairs]:
         users = self._receipts.users_with_receipts(list({drain.user for drain in drains}))
         return [self._receipts.page(drain.user, drain.slot, _PAGE) if drain.user in users else () for drain in drains]

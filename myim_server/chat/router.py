@@ -1,7 +1,7 @@
 """Carries out what the delivery rules decide: to sessions, to the shelf, to the directory, to other centers.
 
-What lives here: one method per action of `lanes`, `inbox` and `receipts`, the coming and going of terminals, sweep and time-outs. What
-must not: rules of order or storage (they are in those three), SQL, sockets, clocks.
+What lives here: one method per action of `lanes`, `inbox` and `receipts`, the coming and going of terminals. What must not: rules of
+order or storage (they are in those three), what is done again and again for all (`janitor`), SQL, sockets, clocks.
 
 Nothing in this file yields: whatever may block (store, a directory that is elsewhere) is asked in a greenlet of its own, and its answer
 comes back as a call. So a record of messages is taken, forwarded and queued in one piece, and the tables of `lanes` and `inbox` change
@@ -13,8 +13,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, cast
-
-import gevent
 
 from cluster.directory import Directory, Place
 from myim_server.chat import inbox as target_side
@@ -66,8 +64,8 @@ class Router:
         self.inboxes = inboxes
         self.parties: dict[int, Party] = {}
         # Who may run into a time-out; the idle, by far the most, are not visited four times a second.
-        self._busy_lanes: dict[Lane, None] = {}
-        self._busy_inboxes: dict[Inbox, None] = {}
+        self.busy_lanes: dict[Lane, None] = {}
+        self.busy_inboxes: dict[Inbox, None] = {}
         self._window = window
         self._now = around.now
         self._spawn = around.spawn
@@ -177,7 +175,7 @@ class Router:
     # ------------------------------------------------------------------ the owner's actions
 
     def _look_up(self, action: owner_side.LookUp) -> None:
-        self._busy_lanes[action.lane] = None
+        self.busy_lanes[action.lane] = None
         target = action.lane.target
         if self.inboxes.of(target):  # the truth about sessions that are here needs no directory
             self.carry_out(action.lane.found(action.attempt, self.node_id, self._now()))
@@ -186,7 +184,7 @@ class Router:
 
     def _forward(self, action: owner_side.Forward) -> None:
         lane = action.lane
-        self._busy_lanes[lane] = None
+        self.busy_lanes[lane] = None
         if action.is_opening:
             self._open(action)
         else:  # the inbox itself knows whether the lane is still bound to it
@@ -195,7 +193,7 @@ class Router:
 
     def _open(self, action: owner_side.Forward) -> None:
         lane = action.lane
-        self._busy_inboxes.update(dict.fromkeys(self.inboxes.of(lane.target)))
+        self.busy_inboxes.update(dict.fromkeys(self.inboxes.of(lane.target)))
         opened = self.inboxes.open(self.node_id, lane.key, lane.target, action.attempt, action.letters, self._now())
         lane.bound_inbox = self.inboxes.bound.get((self.node_id, lane.key, lane.target), _NOWHERE)
         self.carry_out(opened)
@@ -261,7 +259,7 @@ class Router:
 
     def _hand_letters(self, action: target_side.HandLetters) -> None:
         inbox = action.inbox
-        self._busy_inboxes[inbox] = None
+        self.busy_inboxes[inbox] = None
         node_id, user, target, session = self.node_id, action.sender_key >> 6, inbox.user, inbox.outlet
         if len(action.letters) == 1:
             time, body, message_id, _, _ = action.letters[0]
@@ -361,40 +359,3 @@ class Router:
         party = self.parties.get(drain.user << 6 | drain.slot)
         if party is not None and party.drain is drain:
             party.session.send(data)
-
-    # ------------------------------------------------------------------ loops
-
-    def tick(self) -> None:
-        """Time-outs of both sides; a few times a second."""
-        now = self._now()
-        self._shelf.tick(now)
-        for lane in list(self._busy_lanes):
-            if lane.is_idle:
-                del self._busy_lanes[lane]
-            else:
-                self.carry_out(lane.tick(now))
-        for inbox in list(self._busy_inboxes):
-            if inbox.is_owing:
-                self.carry_out(inbox.tick(now))
-            else:
-                del self._busy_inboxes[inbox]
-
-    def sweep(self) -> None:
-        """Ask in one batch which live users have rows or receipts, and read for them (blocks); at least every 10 s."""
-        users = list(self.inboxes.users)
-        if not users:
-            return
-        self._metrics.sweeps += 1
-        with_rows = self._shelf.users_with_rows(users)
-        with_receipts = self._desk.users_with_receipts(users)
-        for party in list(self.parties.values()):
-            self.carry_out(party.inbox.retry_confirm())
-            if party.inbox.user in with_rows or party.inbox.is_read_wanted:
-                self.carry_out(party.inbox.want_read())
-            if party.inbox.user in with_receipts:
-                self.carry_out(party.drain.want())
-        for number, key in enumerate(list(self.inboxes.bound)):
-            self.inboxes.forget_ended(key)
-            if number % 1000 == 999:
-                gevent.sleep(0)  # tens of thousands of lanes must not hold the hub
-
