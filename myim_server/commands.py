@@ -207,6 +207,7 @@ class Commands:
     def _one(self, talk: Talk, message: Message, now: float) -> None:
         take = self._take.get(message[0])
         if message.flags & REPLY:
+            talk.pace.count_unanswered(now)
             self._reply(talk, message)
             return
         if take is None:
@@ -290,6 +291,7 @@ class Commands:
             talk.party.session.send(PING_ANSWER)
 
     def _receipt(self, talk: Talk, message: Message, now: float) -> None:
+        talk.pace.count_unanswered(now)
         try:
             kind, pairs = decode_pairs(message[5])
         except RemoteProtocolError as error:

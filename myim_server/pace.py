@@ -16,6 +16,7 @@ from myim_wire.messages import MAX_BODY_BYTES, Message
 
 _UNKNOWN_PER_MINUTE = 20
 _SLOW_DOWNS_BEFORE_CLOSE = 200
+_COUNTED_TOGETHER = 64
 
 
 class Limits(NamedTuple):
@@ -38,7 +39,7 @@ class Pace:
 
     __slots__ = (
         "_limits", "_requests", "_requests_since", "_messages", "_messages_since", "_unknown", "_unknown_since", "_slow_downs",
-        "_slowed_at", "_busy", "_unsettled",
+        "_slowed_at", "_busy", "_unsettled", "_unanswered",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -52,6 +53,7 @@ class Pace:
         self._slow_downs = 0.0
         self._slowed_at = 0.0
         self._busy: dict[Lane, None] | None = None  # of several lanes those that may have something unsettled
+        self._unanswered = 0
         self._unsettled = 0  # in all of them, or more
 
     def is_asking_too_much(self, now: float) -> bool:
@@ -75,6 +77,13 @@ class Pace:
             return False
         self._messages = -rate
         return self._slow_down()
+
+    def count_unanswered(self, now: float) -> None:
+        """Counts what nobody answers (receipts, replies) as a message; SessionRefused SLOW_DOWN as above, since it cannot be refused."""
+        self._unanswered += 1
+        if self._unanswered == _COUNTED_TOGETHER:  # together, because on the hot path every call costs
+            self._unanswered = 0
+            self.is_sending_too_fast(_COUNTED_TOGETHER, now)
 
     def is_too_much_unsettled(self, lanes: Mapping[int, Lane], lane: Lane, run: Sequence[Message]) -> bool:
         """Whether the terminal would have too much unsettled with these for `lane`, one of its lanes. SessionRefused as above."""

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,19 @@ import pytest
 
 from myim_server.node import Node
 from myim_wire.errors import ErrorCode
-from myim_wire.messages import ERROR, FIRST, PING_ASK, QOS1, Command, Message, decode_error, encode_message, split_trailer
+from myim_wire.messages import (
+    ERROR,
+    FIRST,
+    PING_ASK,
+    QOS1,
+    REPLY,
+    Command,
+    Message,
+    decode_error,
+    encode_message,
+    encode_pairs,
+    split_trailer,
+)
 from tests.server.running import Person, RawTerminal, add_terminal, make_person, online, start_node, wait_until
 
 RECEIVED, STORED = b"\x01", b"\x02"
@@ -282,3 +294,45 @@ def test_two_hundred_messages_of_the_longest_body_come_in_records_within_the_cap
             b.confirm((alice.user, named))
         a.close()
         b.close()
+
+
+def test_a_run_that_fits_message_by_message_and_repeats_what_is_settled_gets_one_answer_for_each(tmp_path: Path) -> None:
+    with running(tmp_path, delivery={"unsettled_per_terminal": 30}) as (node, (alice, bob, *_)):
+        a, b = online(node, alice), online(node, bob)
+        names = [a.name() for _ in range(40)]
+        run(a, bob, names[:25])
+        assert drain(b, 25) == names[:25]
+        for named in names[:25]:
+            assert a.settling_of(named).content == RECEIVED
+        run(a, bob, names)  # what is settled may come again; with what is new it is not too much
+        assert drain(b, 15) == names[25:]
+        assert [a.settling_of(named).content for named in names] == [RECEIVED] * 40
+        a.say(PING_ASK)
+        a.wait_for(lambda message: message.command == Command.PING)
+        assert not [message for message in a.inbox if message.command == Command.USER_MESSAGE]
+        a.close()
+        b.close()
+
+
+def test_floods_of_receipts_and_of_replies_end_the_session(tmp_path: Path) -> None:
+    with running(tmp_path, center={"messages_per_second": 100}) as (node, (alice, bob, *_)):
+        a, b = online(node, alice), online(node, bob)
+        receipt = encode_message(Command.RECEIPT, 0, alice.user, 0, 0, encode_pairs(1, [(bob.user, 64)]))
+        reply = encode_message(Command.RECEIPT, REPLY, 0, bob.user, 64)
+        for terminal, flood in ((a, receipt), (b, reply)):
+            with suppress(OSError):
+                for _ in range(50):
+                    terminal.say(*[flood] * 500)
+            assert refusal(terminal.goodbye())[0] == ErrorCode.SLOW_DOWN
+            terminal.close()
+
+
+def test_sixteen_fetches_may_wait_for_their_answer(tmp_path: Path) -> None:
+    with running(tmp_path) as (node, (alice, *_)):
+        a = RawTerminal(node, alice)
+        names = [a.name() for _ in range(17)]
+        a.say(*(encode_message(Command.OFFLINE_FETCH, QOS1, alice.user, 0, named) for named in names))
+        replies = {named: a.wait_for(lambda message, named=named: message.time == named) for named in names}  # type: ignore[misc]
+        assert not [named for named in names[:16] if replies[named].flags & ERROR]
+        assert refusal(replies[names[16]]) == (ErrorCode.SLOW_DOWN, True)
+        a.close()

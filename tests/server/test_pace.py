@@ -61,6 +61,16 @@ def test_a_terminal_that_was_told_to_slow_down_now_and_then_is_borne_for_ever(pa
         assert sent(pace, 101, 3000.0 + second) in (100, 101)
 
 
+def test_receipts_and_replies_are_borne_at_the_pace_of_messages_and_a_flood_of_them_ends_the_session(pace: Pace) -> None:
+    for tenth in range(1000):
+        for _ in range(9):
+            pace.count_unanswered(1000.0 + tenth / 10)
+    with pytest.raises(SessionRefused) as refused:
+        for _ in range(20_000):
+            pace.count_unanswered(1100.0)
+    assert refused.value.code == ErrorCode.SLOW_DOWN
+
+
 def test_twenty_unknown_commands_a_minute_are_borne(pace: Pace) -> None:
     for minute in range(3):
         for _ in range(20):
