@@ -16,12 +16,12 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "mariadb.sh"
 _numbers = count(1)
 
 
-def wait_until(condition: Callable[[], object], deadline: float = 10.0) -> None:
-    """Yields until the condition holds."""
+def wait_until(condition: Callable[[], object], deadline: float = 10.0, pause: float = 0.01) -> None:
+    """Yields until the condition holds; looks every `pause` seconds."""
     end = time.monotonic() + deadline
     while not condition():
         assert time.monotonic() < end, "the condition did not come to hold in time"
-        gevent.sleep(0.01)
+        gevent.sleep(pause)
 
 
 class MariaDb:

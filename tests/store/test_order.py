@@ -3,6 +3,8 @@
 Whatever clocks say, and whoever else stores.
 """
 
+from contextlib import closing
+
 import gevent
 import pytest
 
@@ -103,16 +105,15 @@ def test_a_race_with_a_transaction_that_commits_in_the_middle_is_won_by_reading_
     mariadb: MariaDb, mariadb_settings: StoreSettings
 ) -> None:
     """The other center's row is found by the unique index alone: its transaction is open when ours looks for the highest `accepted`."""
-    store = open_store(mariadb_settings)
-    users = [store.accounts.create(name, name, "hash", now=1) for name in ("a", "b")]
-    other = mariadb.connect(mariadb_settings.url.rpartition("/")[2])
-    values = f"({users[0]},{users[1]},{time_of(1)},0,1,{T0 + 3600_000_000},7,1,6,'body 1')"
-    other.query(f"INSERT INTO offline_messages (target,user,time,slot,qos,accepted,entered,message_id,size,body) VALUES {values}")
-    batch = [message(users[0], users[1], number, accepted=T0 + number) for number in (1, 2)]
-    ours = gevent.spawn(store.offline.insert, batch)
-    wait_until(lambda: mariadb.ask("SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state='LOCK WAIT'") == [(1,)])
-    other.commit()
-    assert ours.get(timeout=10) == [Inserted.DUPLICATE, Inserted.STORED]
-    assert times(rows_of(store, users[0])) == [time_of(1), time_of(2)]
-    other.close()
-    store.close()
+    with closing(open_store(mariadb_settings)) as store, closing(mariadb.connect(mariadb_settings.url.rpartition("/")[2])) as other:
+        users = [store.accounts.create(name, name, "hash", now=1) for name in ("a", "b")]
+        values = f"({users[0]},{users[1]},{time_of(1)},0,1,{T0 + 3600_000_000},7,1,6,'body 1')"
+        other.query(f"INSERT INTO offline_messages (target,user,time,slot,qos,accepted,entered,message_id,size,body) VALUES {values}")
+        batch = [message(users[0], users[1], number, accepted=T0 + number) for number in (1, 2)]
+        ours = gevent.spawn(store.offline.insert, batch)
+        waiting = "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state='LOCK WAIT'"
+        # InnoDB looks anew only if nobody has asked for 100 ms.
+        wait_until(lambda: mariadb.ask(waiting) == [(1,)], pause=0.2)
+        other.commit()
+        assert ours.get(timeout=10) == [Inserted.DUPLICATE, Inserted.STORED]
+        assert times(rows_of(store, users[0])) == [time_of(1), time_of(2)]
