@@ -184,7 +184,7 @@ def test_a_write_whose_greenlet_is_killed_leaves_nothing_half_done(server: Maria
     killed.kill()
     inserts = [gevent.spawn(put, store, message(users[0], users[1], number)) for number in range(10)]
     gevent.joinall(inserts, raise_error=True, timeout=30)
-    wait_until(lambda: server.ask("SELECT COUNT(*) FROM information_schema.INNODB_TRX") == [(0,)])
+    wait_until(lambda: server.ask("SELECT COUNT(*) FROM information_schema.INNODB_TRX") == [(0,)], pause=0.2)
     assert store._database.read(lambda connection: connection.exec_driver_sql("SELECT COUNT(*) FROM users WHERE created=99").scalar()) == 0
 
 
