@@ -335,3 +335,14 @@ def test_what_is_remembered_of_ended_sessions_is_bounded_and_live_ones_are_not_f
     assert len(table._last) <= 102
     with pytest.raises(SessionRefused):
         table.check(1, 0, (1, 9))
+
+
+def test_what_is_remembered_is_bounded_even_behind_many_that_stay() -> None:
+    table = Sessions(16, remember=20)
+    for user in range(1, 101):
+        table.add(session(user, 0, 1))
+    for user in range(101, 401):
+        passing = session(user, 0, 1)
+        table.add(passing)
+        table.remove(passing)
+    assert len(table) == 100 and len(table._last) <= 121
