@@ -30,6 +30,7 @@ from myim_server.chat.janitor import Janitor
 from myim_server.chat.lane import Patience
 from myim_server.chat.router import Router, Surroundings
 from myim_server.chat.shelf import Shelf, ShelfLimits
+from myim_server.clocks import ClockWatch
 from myim_server.commands import Commands, Numbering, Services
 from myim_server.config_sections import Address, Config
 from myim_server.login import LoginCenter, LoginLimits
@@ -81,7 +82,7 @@ class Node:
         self.identity = b""
         self._http: WSGIServer | None = None
         self._sessions: Sessions | None = None
-        self._clock_offset = time.time() - time.monotonic()
+        self._clock_watch = ClockWatch(time.time(), time.monotonic())
         self._passwords: Passwords | None = None
         self._loops: list[gevent.Greenlet[..., Any]] = []
         self._directory = directory or MemoryDirectory()
@@ -295,17 +296,9 @@ class Node:
         while store.throttles.purge(before, _PURGE_ROWS) >= _PURGE_ROWS:
             gevent.sleep(_BETWEEN_PURGES_SECONDS)
 
-    def _is_clock_steady(self) -> bool:
-        """Whether the wall clock went with the monotonic one since the last round: after a jump nothing is old on its word."""
-        offset = time.time() - time.monotonic()
-        before, self._clock_offset = self._clock_offset, offset
-        if abs(offset - before) < _HOUR:
-            return True
-        _log.warning("clock_jumped", seconds=round(offset - before), what="nothing is purged in this round")
-        return False
-
     def _purge(self, store: Store) -> None:
-        if not self._is_clock_steady():
+        if not self._clock_watch.is_trusted(time.time(), time.monotonic()):
+            _log.warning("clock_jumped", what="nothing expires until the new time has held for a day")
             return
         while store.offline.purge_expired(wall_clock(), _PURGE_ROWS) >= _PURGE_ROWS:
             gevent.sleep(_BETWEEN_PURGES_SECONDS)
