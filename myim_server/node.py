@@ -233,6 +233,8 @@ class Node:
 
     def stop(self) -> None:
         """Say goodbye to users, wait for the last bytes, close; safe to call again."""
+        if self.store is not None:
+            _log.info("node_stopping", node=self.node_id)
         for server in (self.login, self._http):
             if server is not None:
                 server.stop(timeout=1)

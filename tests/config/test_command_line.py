@@ -46,7 +46,8 @@ class Running:
 
     def __init__(self, directory: Path, environment: Mapping[str, str] = MappingProxyType({}), errors_to: int | None = None) -> None:
         self.center_port = free_port()
-        ports = {"MYIM_LOGIN__LISTEN": f"127.0.0.1:{free_port()}", "MYIM_CENTER__LISTEN": f"127.0.0.1:{self.center_port}"}
+        self.login_port = free_port()
+        ports = {"MYIM_LOGIN__LISTEN": f"127.0.0.1:{self.login_port}", "MYIM_CENTER__LISTEN": f"127.0.0.1:{self.center_port}"}
         small = {"MYIM_CENTER__MAX_CONNECTIONS": "50"}
         self._output, self._errors = directory / "output", directory / "errors"
         with self._output.open("wb") as output, self._errors.open("wb") as errors:
@@ -239,10 +240,10 @@ def test_the_screen_for_people_goes_to_their_terminal_where_the_output_is_for_ma
 def test_a_second_sigterm_waits_for_nobody(start: Callable[..., Running]) -> None:
     running = start()
     running.until(lambda: "Ctrl-C stops it" in running.output)
-    # Somebody who says nothing has five seconds to shake hands, and an orderly stop waits for that.
-    with socket.create_connection(("127.0.0.1", running.center_port)):
+    # Somebody who is logging in is given a second by an orderly stop.
+    with socket.create_connection(("127.0.0.1", running.login_port)):
         running.process.send_signal(signal.SIGTERM)
-        running.until(lambda: not running.is_listening())
+        running.until(lambda: "node_stopping" in running.output)
         assert running.end(signal.SIGTERM) == 1
     assert "node_stopped" not in running.output
 
