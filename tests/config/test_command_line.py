@@ -218,7 +218,7 @@ def test_machine_readable_output_is_machine_readable_to_the_last_line(start: Cal
     running.until(lambda: "node_started" in running.output)
     running.end(signal.SIGTERM)
     lines = [json.loads(line) for line in running.output.splitlines()]
-    assert [line["event"] for line in lines] == ["node_started", "node_stopped"]
+    assert [line["event"] for line in lines] == ["node_started", "node_stopping", "node_stopped"]
     assert lines[0]["roles"] == ["login", "center"]
     assert "MyIM is up" not in running.errors
 
