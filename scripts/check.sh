@@ -1,7 +1,7 @@
 #!/bin/bash
 # Everything that must hold, on a fresh clone of a fresh Debian or Ubuntu: installs what it needs, then style, types, import contracts and
 # every test, the cheap steps first; the first step that fails ends it. Tests are found by directory: a new one needs no change here.
-# Prints each step's seconds and ends with one line, 'N passed, N failed in N s'. Arguments are handed to every pytest run.
+# Prints each step's seconds and ends with one line, 'N passed, N failed'. Arguments are handed to every pytest run.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 . scripts/environment.sh
@@ -12,7 +12,8 @@ passed=0 failed=0 begun=$SECONDS arguments=("$@")
 finish() {
     code=$?
     rm -rf "$reports"
-    echo "== $passed passed, $failed failed in $((SECONDS - begun)) s"
+    echo "== $((SECONDS - begun)) s"
+    echo "$passed passed, $failed failed"
     exit "$code"
 }
 trap finish EXIT
