@@ -167,15 +167,19 @@ class Node:
         outbound = Outbound(gevent.get_hub().loop.run_callback)
         sessions = self._sessions = Sessions(config.sessions_per_user)
         batch = self._config.store
-        shelf_limits = ShelfLimits(batch.batch_rows, batch.batch_linger_ms / 1000, delivery.store_seconds)
+        broken = sabotage.asked_for(os.environ)
+        if broken:
+            _log.error("sabotaged_on_purpose", rule=broken)
+        shelf_limits = ShelfLimits(
+            batch.batch_rows,
+            sabotage.LATE_SECONDS if broken == "settle_before_commit" else batch.batch_linger_ms / 1000,
+            delivery.store_seconds,
+        )
         shelf = Shelf(store.offline, self.node_id, shelf_limits, gevent.spawn, self.metrics.batch_rows.observe)
         around = Surroundings(
             self.node_id, time.monotonic, gevent.spawn, sessions, self._directory, shelf, store.receipts, self.metrics
         )
         window = Window(delivery.unconfirmed_rows, delivery.unconfirmed_bytes, delivery.page_rows, delivery.receipt_seconds)
-        broken = sabotage.asked_for(os.environ)
-        if broken:
-            _log.error("sabotaged_on_purpose", rule=broken)
         self.router = Router(around, *sabotage.parts(broken, Patience(delivery.attempt_seconds)), window)
         admission = Admission(tickets, generations, store.terminals, time.monotonic, wall_clock)
         commands = Commands(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from myim_server.chat import inbox
 from myim_server.chat import lane as lane_rules
 from myim_server.chat.inboxes import Inboxes
-from myim_server.chat.lane import STORED, Action, Lane, LaneState, Letter, Settle, Store
+from myim_server.chat.lane import STORED, Action, Forward, Lane, LaneState, Letter, Settle, Store
 from myim_server.chat.lanes import Lanes
 from myim_wire.errors import ErrorCode
 
@@ -25,6 +25,19 @@ class SettlesBeforeCommit(Lane):
 
 class NoLane(Lane):
     """Lets each message go its own way: what comes back is stored while the others travel on (rules D-3 to D-5)."""
+
+    def take(self, letters: Sequence[Letter], is_first: bool, now: float) -> list[Action]:
+        """Half of what follows in an open lane is stored while the rest travels on."""
+        actions: list[Action] = []
+        for action in super().take(letters, is_first, now):
+            if isinstance(action, Forward) and not action.is_opening:
+                apart = [letter for letter in action.letters if letter.time >> 6 & 1]
+                rest = [letter for letter in action.letters if not letter.time >> 6 & 1]
+                actions += [Store(self, self.attempt, apart)] if apart else []
+                actions += [action._replace(letters=rest)] if rest else []
+            else:
+                actions.append(action)
+        return actions
 
     def returned(self, attempt: int, times: Iterable[int], now: float) -> list[Action]:
         """Store just these, and stay open."""
@@ -76,6 +89,9 @@ class SabotagedLanes(Lanes):
         made = super().lane(user, slot, target)
         broken = self.of_terminal(user, slot)[target] = self._kind(user, slot, target, self.patience, made.attempt)
         return broken
+
+
+LATE_SECONDS = 0.5  # how long a commit lags behind its settling, so that a kill falls between
 
 
 def asked_for(environment: Mapping[str, str]) -> str:

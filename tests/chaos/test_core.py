@@ -10,7 +10,7 @@ from tests.chaos.core import Options, run
 @pytest.mark.parametrize("store", ["sqlite", "mariadb"])
 def test_nothing_settled_is_lost_doubled_or_reordered_while_everything_is_killed(store: str) -> None:
     for seed in (11, 21, 31):  # a run whose kills happened to meet no traffic proves nothing, and is not counted
-        options = Options(messages=10_000, kills=8, seed=seed, store=store)
+        options = Options(messages=20_000, kills=8, seed=seed, store=store)
         outcome = run(options)
         assert outcome.verdict.violations == 0, outcome.summary(options)
         if outcome.exit_code == 0:
