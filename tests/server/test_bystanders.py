@@ -18,7 +18,7 @@ from myim_wire.center_handshake import CenterClient
 from myim_wire.connection import Connection
 from myim_wire.errors import ErrorCode, ReportedError
 from myim_wire.messages import QOS1, Command, Message, decode_error, encode_message
-from tests.server.running import Person, make_person, online, start_node, wait_until
+from tests.server.running import Person, online, start_node, wait_until
 
 
 @pytest.fixture
@@ -26,16 +26,6 @@ def node(tmp_path: Path) -> Iterator[Node]:
     node = start_node(tmp_path, tokens={"poll_seconds": 0.05})
     yield node
     node.stop()
-
-
-@pytest.fixture
-def alice(node: Node) -> Person:
-    return make_person(node, "alice")
-
-
-@pytest.fixture
-def bob(node: Node) -> Person:
-    return make_person(node, "bob")
 
 
 def party_of(node: Node, person: Person) -> Party:

@@ -93,16 +93,6 @@ def node(tmp_path: Path, moods: list[Moody]) -> Iterator[Node]:
 
 
 @pytest.fixture
-def alice(node: Node) -> Person:
-    return make_person(node, "alice")
-
-
-@pytest.fixture
-def bob(node: Node) -> Person:
-    return make_person(node, "bob")
-
-
-@pytest.fixture
 def moody(node: Node, moods: list[Moody]) -> Moody:
     return moods[0]
 

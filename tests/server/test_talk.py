@@ -33,16 +33,6 @@ def node(tmp_path: Path) -> Iterator[Node]:
     running.stop()
 
 
-@pytest.fixture
-def alice(node: Node) -> Person:
-    return make_person(node, "alice")
-
-
-@pytest.fixture
-def bob(node: Node) -> Person:
-    return make_person(node, "bob")
-
-
 def test_a_message_is_settled_as_received_only_after_the_targets_receipt(node: Node, alice: Person, bob: Person) -> None:
     a, b = online(node, alice), online(node, bob)
     named = a.write(bob.user, b"hello")
