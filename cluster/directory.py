@@ -6,7 +6,7 @@ says is a hint: the truth is at the center that holds the socket, and no rule of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -26,7 +26,11 @@ class Place(NamedTuple):
 
 
 class Server(NamedTuple):
-    """One server that terminals may connect to; lower priority is better, load is 0 to 100."""
+    """One server of the cluster; lower priority is better, load is 0 to 100.
+
+    host, port: what terminals are told to dial, "" and 0 where they are not; link: "host:port" of its link door, "" where it has none;
+    incarnation: microseconds since 1970 of its start, the higher one is newer.
+    """
 
     node: int
     role: str
@@ -35,10 +39,25 @@ class Server(NamedTuple):
     priority: int
     load: int
     is_draining: bool
+    link: str = ""
+    incarnation: int = 0
+
+
+def best_first(servers: Iterable[Server]) -> list[Server]:
+    """In the order terminals try them: not draining, then priority, then load."""
+    return sorted(servers, key=lambda server: (server.is_draining, server.priority, server.load, server.node))
 
 
 class Directory(Protocol):
-    """What a center asks of a directory. Calls may block the calling greenlet, never for more than a second."""
+    """What a center asks of a directory. Only `find` may block the calling greenlet, and never for more than a second."""
+
+    on_published: Callable[[int, Place], None]  # called when a session can be found by others; where that is at once, never
+
+    def start(self) -> None:
+        """Begin to serve; what is published before is kept."""
+
+    def stop(self) -> None:
+        """Take back what this node listed, as far as that is quick, and end; safe to call again."""
 
     def publish(self, user: int, place: Place) -> None:
         """List a session; a higher incarnation of the same slot replaces the lower, a lower one changes nothing."""
@@ -46,11 +65,11 @@ class Directory(Protocol):
     def remove(self, user: int, place: Place) -> None:
         """Take back exactly this entry; a newer one of the same slot stays."""
 
-    def places(self, user: int) -> Sequence[Place]:
-        """Where the user is online, newest entry first; empty if nowhere, or if the directory cannot say."""
+    def find(self, users: Collection[int]) -> Mapping[int, Sequence[Place]] | None:
+        """Where these users are online, newest entry first, all in one question; None: the directory cannot say (may block)."""
 
     def publish_server(self, server: Server) -> None:
         """List or renew this server."""
 
     def servers(self) -> Sequence[Server]:
-        """All servers, best first."""
+        """All servers as last heard of, best first."""

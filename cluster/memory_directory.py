@@ -5,17 +5,26 @@ What lives here: the default directory of a node that runs alone. What must not:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from cluster.directory import Place, Server
+from cluster.directory import Place, Server, best_first
 
 
 class MemoryDirectory:
     """A `Directory` in this process's memory; never blocks."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_alone: bool = True) -> None:
+        """is_alone: there are no other centers, so whoever is not listed is nowhere; else `find` cannot say."""
+        self.on_published: Callable[[int, Place], None] = lambda user, place: None
+        self._is_alone = is_alone
         self._places: dict[int, dict[int, Place]] = {}
         self._servers: dict[tuple[int, str], Server] = {}
+
+    def start(self) -> None:
+        """Nothing to begin."""
+
+    def stop(self) -> None:
+        """Nothing to end."""
 
     def publish(self, user: int, place: Place) -> None:
         """List a session unless a newer one of the same slot is listed."""
@@ -33,15 +42,16 @@ class MemoryDirectory:
             if not slots:
                 del self._places[user]
 
-    def places(self, user: int) -> Sequence[Place]:
-        """Where the user is online, newest entry first."""
-        slots = self._places.get(user)
-        return list(reversed(slots.values())) if slots else ()
+    def find(self, users: Collection[int]) -> Mapping[int, Sequence[Place]] | None:
+        """Where these users are online, newest entry first; None if other centers may know more."""
+        if not self._is_alone:
+            return None
+        return {user: list(reversed(self._places.get(user, {}).values())) for user in users}
 
     def publish_server(self, server: Server) -> None:
         """List or renew a server."""
         self._servers[(server.node, server.role)] = server
 
     def servers(self) -> Sequence[Server]:
-        """All servers, best first: not draining, then priority, then load."""
-        return sorted(self._servers.values(), key=lambda server: (server.is_draining, server.priority, server.load, server.node))
+        """All servers, best first."""
+        return best_first(self._servers.values())

@@ -155,7 +155,7 @@ class Router:
             data = self._delivery(0, session.user, target, letter)
             for inbox in fetching:
                 self._give_copy(inbox, data)
-        elif here or not self._directory.places(target):
+        elif here or not (self._directory.find([target]) or {}).get(target):
             self._shelf.put_once(session.user, target, letter, self._stored_once)
         else:
             self._metrics.qos0_dropped += 1
