@@ -11,6 +11,7 @@ import enum
 import struct
 from typing import NamedTuple
 
+from myim_wire.bodies import MAX_BODY_BYTES as MAX_BODY_BYTES
 from myim_wire.bodies import MAX_PAIRS, TRAILER_BYTES, encode_error_content
 from myim_wire.bodies import ErrorContent as ErrorContent
 from myim_wire.bodies import decode_error as decode_error
@@ -31,7 +32,6 @@ _RESERVED = 0x0C | 0x02  # bits 2-3, and bit 1 because QoS is 0 or 1
 PING_ASK = b"\x03\x01\x01"
 PING_ANSWER = b"\x03\x01\x00"
 
-MAX_BODY_BYTES = 32768
 MAX_ENCODED_BYTES = 65520
 SLOTS = 64
 

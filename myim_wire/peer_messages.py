@@ -25,10 +25,12 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from myim_wire.bodies import MAX_BODY_BYTES
 from myim_wire.errors import ErrorCode, RemoteProtocolError
 
 OPEN, FOLLOW, END, RECEIVED, RETURNED, POKE, CAME, COPY, RECEIPTS, CHANGED, DRAIN = range(0x10, 0x1B)
 ASK, PLACES = 0x1C, 0x1D
+_SLOTS = 64
 MAX_TOLD = 1_000  # entries of one CAME, RECEIPTS, ASK or PLACES; more come in several messages
 
 _LANE = struct.Struct(">BQBQQ")
@@ -146,14 +148,14 @@ def encode_places(question: int, places: Mapping[int, Iterable[tuple[int, int, i
 
 def decode_open(message: bytes) -> Opening:
     """An OPEN, kind included; RemoteProtocolError(BAD_FRAME) if it is none."""
-    head = _unpack(_OPEN, message)
-    return Opening(*head[1:7], _decode_letters(message, _OPEN.size, head[7]))
+    _, user, slot, generation, number, target, attempt, count = _unpack(_OPEN, message)
+    return Opening(user, slot, generation, number, target, attempt, _decode_letters(message, _OPEN.size, count, slot))
 
 
 def decode_follow(message: bytes) -> tuple[int, int, int, int, Letters]:
     """(user, slot, target, attempt, letters) of a FOLLOW, kind included; BAD_FRAME."""
     _, user, slot, target, attempt, count = _unpack(_FOLLOW, message)
-    return user, slot, target, attempt, _decode_letters(message, _FOLLOW.size, count)
+    return user, slot, target, attempt, _decode_letters(message, _FOLLOW.size, count, slot)
 
 
 def decode_lane(message: bytes) -> tuple[int, int, int, int, Sequence[int]]:
@@ -162,6 +164,8 @@ def decode_lane(message: bytes) -> tuple[int, int, int, int, Sequence[int]]:
         _, user, slot, target, attempt, time = _ANSWER.unpack(message)
         return user, slot, target, attempt, (time,)
     _, user, slot, target, attempt = _unpack(_LANE, message)
+    if slot >= _SLOTS:
+        raise _bad("a slot beyond 63")
     return user, slot, target, attempt, _numbers(message, _LANE.size)
 
 
@@ -179,8 +183,8 @@ def decode_came(message: bytes) -> list[Came]:
 
 def decode_copy(message: bytes) -> Copy:
     """A COPY; BAD_FRAME."""
-    head = _unpack(_COPY, message)
-    return Copy(*head[1:], _decode_letters(message, _COPY.size, 1)[0])
+    _, user, slot, generation, number, receiver, target = _unpack(_COPY, message)
+    return Copy(user, slot, generation, number, receiver, target, _decode_letters(message, _COPY.size, 1, slot)[0])
 
 
 def decode_receipts(message: bytes) -> list[tuple[int, int]]:
@@ -216,7 +220,7 @@ def _encode_letters(letters: Letters) -> bytes:
     return b"".join(_LETTER.pack(time, message_id, len(body)) + body for time, message_id, body in letters)
 
 
-def _decode_letters(message: bytes, start: int, count: int) -> Letters:
+def _decode_letters(message: bytes, start: int, count: int, slot: int) -> Letters:
     letters = []
     size, unpack = _LETTER.size, _LETTER.unpack_from
     for _ in range(count):
@@ -224,6 +228,8 @@ def _decode_letters(message: bytes, start: int, count: int) -> Letters:
             raise _bad("a cut letter")
         time, message_id, length = unpack(message, start)
         start += size + length
+        if time & 63 != slot or length > MAX_BODY_BYTES:
+            raise _bad("a letter of another slot, or too long")
         letters.append((time, message_id, message[start - length : start]))
     if start != len(message) or not count:
         raise _bad("letters of another size than told")
