@@ -1,15 +1,14 @@
 """`myim.yaml` and the environment to one frozen `Config`, or to errors an operator can act on.
 
-Here live the order of sources (defaults, file, `MYIM_SECTION__KEY` variables), the rules between values, and the wording of errors: file
-and line, the key, the nearest key that exists. Nothing is opened or bound here but the file itself; what there is to configure stands in
-`config_sections`.
+Here live the order of sources (defaults, file, `MYIM_SECTION__KEY` variables) and the wording of errors: file and line, the key, the
+nearest key that exists. Nothing is opened or bound here but the file itself; what there is to configure stands in `config_sections`, and
+how values depend on each other in `config_rules`.
 """
 
 import difflib
 import types
 import typing
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -17,14 +16,12 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from myim_server.config_file import ConfigFile, ConfigFileRefused, KeyPath, parse_scalar, read_config_file
-from myim_server.config_sections import Address, Config, Section
+from myim_server.config_rules import RULES, Rule
+from myim_server.config_sections import Address, Config, PinnedCenter, Section
 
 __all__ = ["Address", "Config", "ConfigError", "known_keys", "load_config"]
 
 ENVIRONMENT_PREFIX = "MYIM_"
-# One message with its head and trailer, as large as [P-3.5] lets it be.
-LARGEST_MESSAGE_BYTES = 32_768 + 128
-LARGEST_FRAME_BYTES = 65_536 + 4
 
 
 class ConfigError(Exception):
@@ -33,143 +30,6 @@ class ConfigError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Values that must fit together: the keys concerned, the condition, and why."""
-
-    keys: tuple[str, ...]
-    holds: Callable[[Config], bool]
-    why: str
-
-
-
-def _can_be_dialled(told: Address | None) -> bool:
-    return told is None or (told.port != 0 and not told.is_wildcard)
-
-
-RULES: tuple[Rule, ...] = (
-    Rule(
-        ("login.listen", "center.listen"),
-        lambda c: set(c.node.roles) < {"login", "center"} or c.login.listen.port == 0 or c.login.listen != c.center.listen,
-        "login and center cannot listen at the same address",
-    ),
-    Rule(
-        ("login.listen",),
-        lambda c: c.login.listen.port != 0 or c.node.allow_any_port,
-        "port 0 would be another port at each start, and terminals could not find it (node.allow_any_port allows it for tests)",
-    ),
-    Rule(
-        ("center.listen",),
-        lambda c: c.center.listen.port != 0 or c.node.allow_any_port,
-        "port 0 would be another port at each start, and terminals could not find it (node.allow_any_port allows it for tests)",
-    ),
-    Rule(("login.advertise",), lambda c: _can_be_dialled(c.login.advertise), "terminals could not dial it"),
-    Rule(("center.advertise",), lambda c: _can_be_dialled(c.center.advertise), "terminals could not dial it"),
-    Rule(
-        ("center.listen", "center.advertise"),
-        lambda c: "center" not in c.node.roles or c.center.advertise is not None or not c.center.listen.is_wildcard,
-        "terminals would be told to dial every address at once, which for them is their own machine; name in center.advertise the one "
-        "at which they find this center",
-    ),
-    Rule(("login.servers",), lambda c: all(map(_can_be_dialled, c.login.servers)), "terminals could not dial one of them"),
-    Rule(
-        ("node.roles", "login.servers"),
-        lambda c: "center" in c.node.roles or "login" not in c.node.roles or bool(c.login.servers),
-        "a login center that runs apart from its centers must be told where terminals find them: name them in login.servers",
-    ),
-    Rule(
-        ("metrics.listen",),
-        lambda c: c.metrics.listen is None or c.metrics.listen.is_loopback,
-        "metrics have no login; they are served on a loopback address only",
-    ),
-    Rule(
-        ("login.max_handshakes_per_address", "login.max_handshakes"),
-        lambda c: c.login.max_handshakes_per_address <= c.login.max_handshakes,
-        "one address cannot have more handshakes than all together",
-    ),
-    Rule(
-        ("center.max_handshakes_per_address", "center.max_handshakes"),
-        lambda c: c.center.max_handshakes_per_address <= c.center.max_handshakes,
-        "one address cannot have more handshakes than all together",
-    ),
-    Rule(
-        ("center.idle_close_seconds", "center.idle_ping_seconds"),
-        lambda c: c.center.idle_close_seconds >= 2 * c.center.idle_ping_seconds,
-        "a live but quiet terminal needs two pings' time to answer before it is called dead",
-    ),
-    Rule(
-        ("center.outbound_bytes",),
-        lambda c: c.center.outbound_bytes >= LARGEST_FRAME_BYTES,
-        f"a connection must be able to hold one frame of the largest size, {LARGEST_FRAME_BYTES} bytes",
-    ),
-    Rule(
-        ("delivery.unconfirmed_bytes", "center.outbound_bytes"),
-        lambda c: c.delivery.unconfirmed_bytes <= c.center.outbound_bytes,
-        "what may be unconfirmed must fit into the outbound buffer, or draining stored messages would cut the connection",
-    ),
-    Rule(
-        ("delivery.unconfirmed_bytes",),
-        lambda c: c.delivery.unconfirmed_bytes >= LARGEST_MESSAGE_BYTES,
-        f"one message of the largest size, {LARGEST_MESSAGE_BYTES} bytes, could never be delivered",
-    ),
-    Rule(
-        ("delivery.unsettled_bytes_per_terminal",),
-        lambda c: c.delivery.unsettled_bytes_per_terminal >= LARGEST_MESSAGE_BYTES,
-        f"one message of the largest size, {LARGEST_MESSAGE_BYTES} bytes, could never be accepted",
-    ),
-    Rule(
-        ("delivery.unsettled_per_terminal",),
-        lambda c: c.delivery.unsettled_per_terminal >= 64,
-        "terminals keep up to 64 messages unsettled [P-8.5]; a lower limit refuses well-behaved ones",
-    ),
-    Rule(
-        ("delivery.offline_bytes_per_user",),
-        lambda c: c.delivery.offline_bytes_per_user >= LARGEST_MESSAGE_BYTES,
-        f"one message of the largest size, {LARGEST_MESSAGE_BYTES} bytes, could never be stored",
-    ),
-    Rule(
-        ("delivery.page_rows", "delivery.unconfirmed_rows"),
-        lambda c: c.delivery.page_rows <= c.delivery.unconfirmed_rows,
-        "a page read from the store must fit into what may be unconfirmed",
-    ),
-    Rule(
-        ("delivery.receipt_seconds", "delivery.attempt_seconds"),
-        lambda c: c.delivery.receipt_seconds < c.delivery.attempt_seconds,
-        "the target's center must return a message before its owner stops waiting for it",
-    ),
-    Rule(
-        ("delivery.attempt_seconds", "delivery.store_seconds"),
-        lambda c: c.delivery.attempt_seconds + c.delivery.store_seconds <= 10,
-        "a sender is promised an answer within 10 s [P-8.6]: one attempt to deliver and one to store must fit",
-    ),
-    Rule(
-        ("delivery.offline_days",),
-        lambda c: c.delivery.offline_days <= 33,
-        "terminals remember for 40 days what they have shown, and resend for 7 [P-8.2, P-8.3]: after 33 days a message could show twice",
-    ),
-    Rule(
-        ("tokens.valid_hours", "tokens.rotate_hours"),
-        lambda c: c.tokens.valid_hours <= c.tokens.rotate_hours,
-        "only two ticket keys are accepted: a token must not outlive the key after its own",
-    ),
-    Rule(
-        ("tokens.renew_days", "tokens.valid_hours"),
-        lambda c: c.tokens.renew_days * 24 >= c.tokens.valid_hours,
-        "a token cannot be valid longer than it may be renewed",
-    ),
-    Rule(
-        ("tokens.isolated_seconds", "tokens.poll_seconds"),
-        lambda c: c.tokens.isolated_seconds >= 3 * c.tokens.poll_seconds,
-        "one missed poll must not make a center call itself cut off: three must fit",
-    ),
-    Rule(
-        ("store.password_file",),
-        lambda c: c.store.password_file is None or not c.store.is_sqlite,
-        "SQLite has no password",
-    ),
-)
 
 
 def known_keys() -> dict[str, object]:
@@ -290,7 +150,7 @@ def _from_text(text: str, expected: set[object]) -> object:
         return None
     if tuple in expected and not text.lstrip().startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]
-    if expected & {str, Address, Literal}:
+    if expected & {str, Address, PinnedCenter, Literal}:
         return text
     return parse_scalar(text)
 

@@ -13,8 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-Role = Literal["login", "center"]
+Role = Literal["login", "center", "endpoint"]
 SQLITE_PREFIX = "sqlite:///"
+FINGERPRINT_DIGITS = 64
+LINK_DESCRIPTORS = 200  # unfinished handshakes, and more links than a cluster has
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,29 @@ def _parse_host(host: str) -> str:
     return host
 
 
+@dataclass(frozen=True)
+class PinnedCenter:
+    """A center's link door, and the SHA-256 of its public key (64 hex digits): only the holder of that key is spoken to."""
+
+    address: Address
+    fingerprint: str
+
+    def __str__(self) -> str:
+        return f"{self.address}#{self.fingerprint}"
+
+
+def parse_pinned_center(value: object) -> PinnedCenter:
+    """`host:port#FINGERPRINT` to a PinnedCenter. Raises ValueError that says what is wrong."""
+    if isinstance(value, PinnedCenter):
+        return value
+    if not isinstance(value, str) or "#" not in value:
+        raise ValueError("must be host:port#FINGERPRINT, in quotes; `admin node-key` at the center prints its fingerprint")
+    address, _, fingerprint = value.partition("#")
+    if len(fingerprint) != FINGERPRINT_DIGITS or not set(fingerprint.lower()) <= set("0123456789abcdef"):
+        raise ValueError(f"the fingerprint after # must be {FINGERPRINT_DIGITS} hex digits, as `admin node-key` at the center prints it")
+    return PinnedCenter(parse_address(address), fingerprint.lower())
+
+
 def _to_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
@@ -119,7 +144,16 @@ def _store_url(value: str) -> str:
     return value
 
 
+def _each_once(value: tuple[object, ...]) -> tuple[object, ...]:
+    for position, one in enumerate(value):
+        if one in value[:position]:
+            raise ValueError(f"names {one} twice")
+    return value
+
+
 Listen = Annotated[Address, BeforeValidator(parse_address)]
+Listens = Annotated[tuple[Listen, ...], BeforeValidator(_to_tuple), AfterValidator(_each_once)]
+Pinned = Annotated[PinnedCenter, BeforeValidator(parse_pinned_center)]
 Path_ = Annotated[str, AfterValidator(_not_blank)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Bytes = Annotated[int, Field(ge=1, le=1 << 40)]
@@ -137,6 +171,7 @@ class NodeSection(Section):
 
     roles: Annotated[tuple[Role, ...], BeforeValidator(_to_tuple), AfterValidator(_roles)] = ("login", "center")
     data_dir: Path_ = "myim-data"
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
     allow_any_port: bool = False
 
 
@@ -161,6 +196,7 @@ class CenterSection(Section):
 
     listen: Listen = Address("127.0.0.1", 7401)
     advertise: Listen | None = None
+    listed: bool = True
     priority: Annotated[int, Field(ge=0, le=65535)] = 10
     max_connections: Count = 15_000
     max_handshakes: Count = 200
@@ -174,6 +210,19 @@ class CenterSection(Section):
     sessions_per_user: Annotated[int, Field(ge=1, le=64)] = 16
     requests_per_second: Count = 200
     messages_per_second: Count = 20_000
+
+
+class EndpointSection(Section):
+    """`endpoint`: the front machine's two doors, and the centers behind it."""
+
+    listen: Listen = Address("127.0.0.1", 7411)
+    login_listen: Listen = Address("127.0.0.1", 7410)
+    advertise: Listen | None = None
+    login_advertise: Listen | None = None
+    priority: Annotated[int, Field(ge=0, le=65535)] = 5
+    centers: Annotated[tuple[Pinned, ...], BeforeValidator(_to_tuple), AfterValidator(_each_once), Field(max_length=64)] = ()
+    links_per_center: Annotated[int, Field(ge=1, le=16)] = 2
+    max_connections: Count = 15_000
 
 
 class DeliverySection(Section):
@@ -223,13 +272,27 @@ class StoreSection(Section):
 class DirectorySection(Section):
     """`directory`: who is online where."""
 
-    kind: Literal["memory"] = "memory"
+    kind: Literal["memory", "hazelcast"] = "memory"
+    members: Annotated[Listens, Field(max_length=16)] = (Address("127.0.0.1", 5701),)
+    cluster_name: Path_ | None = None
+    cluster_name_file: Path_ | None = None
 
 
 class ClusterSection(Section):
     """`cluster`: what all nodes of one installation share."""
 
     secret_file: Path_ = "{data_dir}/cluster.secret"
+
+
+class LinksSection(Section):
+    """`links`: how this node meets the others of its cluster."""
+
+    listen: Listen | None = None
+    advertise: Listen | None = None
+    security: Literal["tls", "plain"] = "tls"
+    peers: Annotated[Listens, Field(max_length=64)] = ()
+    heartbeat_seconds: Annotated[float, Field(gt=0, le=5)] = 5
+    silence_seconds: Annotated[float, Field(gt=0, le=15)] = 12
 
 
 class MetricsSection(Section):
@@ -251,11 +314,13 @@ class Config(Section):
     node: NodeSection = NodeSection()
     login: LoginSection = LoginSection()
     center: CenterSection = CenterSection()
+    endpoint: EndpointSection = EndpointSection()
     delivery: DeliverySection = DeliverySection()
     tokens: TokensSection = TokensSection()
     store: StoreSection = StoreSection()
     directory: DirectorySection = DirectorySection()
     cluster: ClusterSection = ClusterSection()
+    links: LinksSection = LinksSection()
     metrics: MetricsSection = MetricsSection()
     log: LogSection = LogSection()
 
@@ -280,9 +345,23 @@ class Config(Section):
         return Path(self._filled(self.cluster.secret_file))
 
     @property
+    def cluster_name_file(self) -> Path | None:
+        """`directory.cluster_name_file` with the data directory filled in."""
+        return None if self.directory.cluster_name_file is None else Path(self._filled(self.directory.cluster_name_file))
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether this node has links to others of its cluster; one that has not is all there is of it."""
+        return self.links.listen is not None
+
+    @property
     def descriptors_needed(self) -> int:
-        """Open files this node may need at once: connections, handshakes, the store's pool, and a hundred for the rest."""
+        """Open files this node may need at once: connections, handshakes, links, the store's pool, and a hundred for the rest."""
+        if "endpoint" in self.node.roles:
+            return 100 + self.endpoint.max_connections + len(self.endpoint.centers) * self.endpoint.links_per_center
         needed = 100 + self.store.pool_size
+        if self.is_linked:
+            needed += LINK_DESCRIPTORS
         if "login" in self.node.roles:
             needed += self.login.max_handshakes
         if "center" in self.node.roles:

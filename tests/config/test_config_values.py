@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from myim_server.config import RULES, ConfigError, known_keys, load_config
-from myim_server.config_sections import Address, Config
+from myim_server.config import ConfigError, known_keys, load_config
+from myim_server.config_rules import RULES
+from myim_server.config_sections import Address, Config, PinnedCenter
 
 
 def problems(environment: dict[str, str]) -> str:
@@ -13,6 +14,8 @@ def problems(environment: dict[str, str]) -> str:
         load_config(None, environment)
     return str(caught.value)
 
+
+PIN = "0a" * 32
 
 WRONG_VALUES = [
     ("CENTER__LISTEN", "127.0.0.1:65536", "port 65536 is not between 1 and 65535"),
@@ -51,7 +54,7 @@ WRONG_VALUES = [
     ("NODE__ROLES", "", "at least one role"),
     ("NODE__ROLES", "[]", "at least one role"),
     ("NODE__ROLES", "login,login", "each once"),
-    ("NODE__ROLES", "login,relay", "should be 'login' or 'center', not 'relay'"),
+    ("NODE__ROLES", "login,relay", "should be 'login', 'center' or 'endpoint', not 'relay'"),
     ("NODE__ROLES", "[login", "is not a YAML value"),
     ("NODE__DATA_DIR", " ", "must not be empty"),
     ("NODE__DATA_DIR", "a\0b", "must not be empty"),
@@ -79,7 +82,33 @@ WRONG_VALUES = [
     ("STORE__URL", "mysql://b/c", "must be mysql://user@host:port/database"),
     ("STORE__URL", "mysql://a@b", "must be mysql://user@host:port/database"),
     ("STORE__URL", "mysql://a@/c", "names neither a host nor a unix_socket"),
-    ("DIRECTORY__KIND", "redis", "should be 'memory', not 'redis'"),
+    ("DIRECTORY__KIND", "redis", "should be 'memory' or 'hazelcast', not 'redis'"),
+    ("DIRECTORY__MEMBERS", "127.0.0.1:5701,127.0.0.1:5701", "names 127.0.0.1:5701 twice"),
+    ("DIRECTORY__MEMBERS", "hazelcast", "must be host:port"),
+    ("NODE__WORKERS", "0", "greater than or equal to 1"),
+    ("NODE__WORKERS", "65", "less than or equal to 64"),
+    ("NODE__ROLES", "endpoint,center", "an endpoint is a process of its own"),
+    ("NODE__ROLES", "endpoint", "an endpoint must be told its centers"),
+    ("ENDPOINT__CENTERS", "10.0.0.1:7402", "must be host:port#FINGERPRINT"),
+    ("ENDPOINT__CENTERS", "10.0.0.1:7402#abc", "must be 64 hex digits"),
+    ("ENDPOINT__CENTERS", f"10.0.0.1:7402#{'g' * 64}", "must be 64 hex digits"),
+    ("ENDPOINT__CENTERS", f"10.0.0.1:x#{PIN}", "port 'x' is not a number"),
+    ("ENDPOINT__CENTERS", f"10.0.0.1:7402#{PIN},10.0.0.1:7402#{PIN.upper()}", "twice"),
+    ("ENDPOINT__CENTERS", f"0.0.0.0:7402#{PIN}", "it could not dial one of them"),
+    ("ENDPOINT__LISTEN", "127.0.0.1:0", "port 0 would be another port at each start"),
+    ("ENDPOINT__LOGIN_LISTEN", "127.0.0.1:0", "port 0 would be another port at each start"),
+    ("ENDPOINT__ADVERTISE", "0.0.0.0:7411", "terminals could not dial it"),
+    ("ENDPOINT__LOGIN_ADVERTISE", "front.example:0", "terminals could not dial it"),
+    ("ENDPOINT__LINKS_PER_CENTER", "17", "less than or equal to 16"),
+    ("LINKS__LISTEN", "127.0.0.1:0", "port 0 would be another port at each start"),
+    ("LINKS__LISTEN", "127.0.0.1:7401", "links cannot listen where terminals connect"),
+    ("LINKS__LISTEN", "0.0.0.0:7402", "other nodes would be told to dial every address at once"),
+    ("LINKS__ADVERTISE", "a.example:7402", "other nodes could not dial it"),
+    ("LINKS__SECURITY", "ssl", "should be 'tls' or 'plain', not 'ssl'"),
+    ("LINKS__PEERS", "0.0.0.0:7402", "this node could not dial one of them"),
+    ("LINKS__PEERS", "a.example:7402,a.example:7402", "names a.example:7402 twice"),
+    ("LINKS__SILENCE_SECONDS", "16", "less than or equal to 15"),
+    ("CENTER__LISTED", "false", "without a link door no endpoint can carry them to it"),
     ("LOG__LEVEL", "loud", "should be 'debug', 'info', 'warning' or 'error', not 'loud'"),
     ("LOG__FORMAT", "xml", "should be 'text' or 'json', not 'xml'"),
 ]
@@ -115,6 +144,26 @@ INCONSISTENT = [
     ({"TOKENS__RENEW_DAYS": "0.5"}, "longer than it may be renewed"),
     ({"TOKENS__ISOLATED_SECONDS": "8"}, "three must fit"),
     ({"STORE__PASSWORD_FILE": "/run/secret"}, "SQLite has no password"),
+    ({"NODE__WORKERS": "2"}, "SQLite is for one process"),
+    ({"LINKS__PEERS": "10.0.0.2:7402", "LINKS__LISTEN": "10.0.0.1:7402"}, "SQLite is for one process"),
+    ({"DIRECTORY__KIND": "hazelcast", "DIRECTORY__CLUSTER_NAME": "x", "LINKS__LISTEN": "10.0.0.1:7402"}, "SQLite is for one process"),
+    ({"NODE__WORKERS": "2", "NODE__ROLES": "login", "LOGIN__SERVERS": "a.example:7401"}, "this node is no center"),
+    ({"NODE__WORKERS": "2", "NODE__ALLOW_ANY_PORT": "true", "CENTER__LISTEN": "127.0.0.1:0"}, "workers share one port"),
+    ({"LINKS__LISTEN": "127.0.0.1:65535", "NODE__WORKERS": "2"}, "and there are not so many"),
+    ({"LINKS__PEERS": "10.0.0.2:7402"}, "two of its kind never meet"),
+    ({"LINKS__HEARTBEAT_SECONDS": "4", "LINKS__SILENCE_SECONDS": "7"}, "two heartbeats' time"),
+    ({"DIRECTORY__KIND": "hazelcast", "DIRECTORY__MEMBERS": ""}, "at least one member of Hazelcast"),
+    ({"DIRECTORY__MEMBERS": "0.0.0.0:5701", "DIRECTORY__KIND": "hazelcast"}, "at least one member of Hazelcast"),
+    ({"DIRECTORY__KIND": "hazelcast"}, "Hazelcast's cluster name is needed"),
+    (
+        {"DIRECTORY__CLUSTER_NAME": "x", "DIRECTORY__CLUSTER_NAME_FILE": "y", "DIRECTORY__KIND": "hazelcast"},
+        "Hazelcast's cluster name is needed",
+    ),
+    ({"NODE__ROLES": "endpoint", "ENDPOINT__CENTERS": f"c:1#{PIN}", "LINKS__LISTEN": "127.0.0.1:7402"}, "has no link door"),
+    ({"NODE__ROLES": "endpoint", "ENDPOINT__CENTERS": f"c:1#{PIN}", "LINKS__PEERS": "127.0.0.1:7402"}, "has no link door"),
+    ({"NODE__ROLES": "endpoint", "ENDPOINT__CENTERS": f"c:1#{PIN}", "DIRECTORY__KIND": "hazelcast"}, "asks no directory"),
+    ({"ENDPOINT__LISTEN": "127.0.0.1:7410", "ENDPOINT__CENTERS": f"c:1#{PIN}", "NODE__ROLES": "endpoint"}, "an endpoint's two doors"),
+    ({"ENDPOINT__LISTEN": "0.0.0.0:7411", "ENDPOINT__CENTERS": f"c:1#{PIN}", "NODE__ROLES": "endpoint"}, "name in endpoint.advertise"),
 ]
 
 
@@ -163,6 +212,13 @@ RIGHT_VALUES = [
     ("STORE__URL", "mysql://myim@127.0.0.1:3307/myim", "mysql://myim@127.0.0.1:3307/myim"),
     ("STORE__URL", "mysql://myim@/myim?unix_socket=/run/s", "mysql://myim@/myim?unix_socket=/run/s"),
     ("STORE__ALLOW_UNFLUSHED", "true", True),
+    (
+        "ENDPOINT__CENTERS",
+        f"c.example:7402#{PIN.upper()}, [::1]:1#{PIN}",
+        (PinnedCenter(Address("c.example", 7402), PIN), PinnedCenter(Address("::1", 1), PIN)),
+    ),
+    ("LINKS__LISTEN", "[::1]:7402", Address("::1", 7402)),
+    ("DIRECTORY__CLUSTER_NAME", "123", "123"),
 ]
 
 
@@ -177,7 +233,9 @@ def test_every_value_can_be_given_by_the_environment_as_it_prints() -> None:
     for key in known_keys():
         section, name = key.split(".")
         value = getattr(getattr(Config(), section), name)
-        text = ",".join(value) if isinstance(value, tuple) else {None: "null", True: "true", False: "false"}.get(value, str(value))
+        text = (
+            ",".join(map(str, value)) if isinstance(value, tuple) else {None: "null", True: "true", False: "false"}.get(value, str(value))
+        )
         assert load_config(None, {f"MYIM_{section}__{name}".upper(): text}) == Config(), key
 
 
@@ -203,6 +261,34 @@ def test_a_center_may_listen_everywhere_where_it_says_what_to_dial(host: str) ->
     assert load_config(None, told).center.listen.is_wildcard
     alone = {"MYIM_NODE__ROLES": "login", "MYIM_LOGIN__SERVERS": "a.example:7401", "MYIM_CENTER__LISTEN": f"{host}:7401"}
     assert "center" not in load_config(None, alone).node.roles
+
+
+CLUSTERS: list[dict[str, str]] = [
+    {"LINKS__LISTEN": "127.0.0.1:7402"},
+    {"LINKS__LISTEN": "127.0.0.1:7402", "LINKS__PEERS": "10.0.0.2:7402", "STORE__URL": "mysql://m@h/m"},
+    {"LINKS__LISTEN": "127.0.0.1:7402", "CENTER__LISTED": "false", "CENTER__LISTEN": "0.0.0.0:7401"},
+    {"LINKS__LISTEN": "0.0.0.0:7402", "LINKS__ADVERTISE": "a.example:7402"},
+    {"NODE__ROLES": "login", "LINKS__LISTEN": "127.0.0.1:7402", "STORE__URL": "mysql://m@h/m"},
+    {"NODE__WORKERS": "4", "STORE__URL": "mysql://m@h/m"},
+    {"NODE__ROLES": "endpoint", "ENDPOINT__CENTERS": f"10.0.0.1:7402#{PIN}"},
+    {
+        "DIRECTORY__KIND": "hazelcast",
+        "DIRECTORY__CLUSTER_NAME_FILE": "{data_dir}/name",
+        "LINKS__LISTEN": "10.0.0.1:7402",
+        "STORE__URL": "mysql://m@h/m",
+    },
+]
+
+
+@pytest.mark.parametrize("values", CLUSTERS)
+def test_the_nodes_of_a_cluster_are_configured_with_what_differs(values: dict[str, str]) -> None:
+    config = load_config(None, {f"MYIM_{name}": text for name, text in values.items()})
+    assert config.is_linked == ("LINKS__LISTEN" in values)
+
+
+def test_an_endpoint_needs_no_more_open_files_than_it_carries_connections() -> None:
+    environment = {"MYIM_NODE__ROLES": "endpoint", "MYIM_ENDPOINT__CENTERS": f"c:1#{PIN}", "MYIM_ENDPOINT__MAX_CONNECTIONS": "50"}
+    assert load_config(None, environment).descriptors_needed == 152
 
 
 def test_port_zero_is_there_for_tests_that_ask_for_it() -> None:
