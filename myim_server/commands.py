@@ -93,7 +93,7 @@ class Commands:
         self._services = services
         self._metrics = metrics
         self._talks: dict[Party, Talk] = {}
-        router.on_caught = self._answer_fetch
+        router.backlog.on_caught = self._answer_fetch
         self._take: dict[int, Callable[[Talk, Message, float], None]] = {
             Command.PING: self._ping,
             Command.USER_MESSAGE: self._odd_message,

@@ -37,6 +37,9 @@ COUNTERS: dict[str, str] = {
     "logins": "logins that got a token",
     "registrations": "accounts made",
     "tokens_renewed": "tokens renewed at this center",
+    "mesh_bounced": "messages that a link to another center did not take, and that went through the store instead",
+    "claims_refused": "messages refused because the center that sent them does not hold their sender's session",
+    "peer_faults": "messages of other centers or endpoints that cannot be; each ended its link",
     "store_failures": "rounds of this node (polls, sweeps, purges) that the store failed",
     "log_lines_dropped": "log lines not written, by rate limit or because nobody took them",
 }
@@ -75,6 +78,9 @@ class Metrics:
     logins: int
     registrations: int
     tokens_renewed: int
+    mesh_bounced: int
+    claims_refused: int
+    peer_faults: int
     store_failures: int
     log_lines_dropped: int
     refused: Counter[str]

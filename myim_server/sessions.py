@@ -303,6 +303,15 @@ class Sessions:
         if known is not None and incarnation <= known:
             raise SessionRefused(ErrorCode.STALE_CONNECTION, "this or a newer connection number is known")
 
+    def last(self, key: int) -> tuple[int, int]:
+        """The highest incarnation of a terminal (key = user << 6 | slot) that was seen here; (0, 0) if none is remembered."""
+        return self._last.get(key, (0, 0))
+
+    def note(self, key: int, incarnation: tuple[int, int]) -> None:
+        """The terminal has a newer session elsewhere: older ones are refused here, too."""
+        if incarnation > self._last.get(key, (0, 0)):
+            self._last[key] = incarnation
+
     def add(self, session: Session) -> list[Session]:
         """List a session; returns those it replaces: an older one of the same terminal, the oldest of a user that has too many."""
         self.check(session.user, session.slot, session.incarnation)

@@ -1,7 +1,8 @@
 """Carries out what the delivery rules decide: to sessions, to the shelf, to the directory, to other centers.
 
 What lives here: one method per action of `lanes`, `inbox` and `receipts`, the coming and going of terminals. What must not: rules of
-order or storage (they are in those three), what is done again and again for all (`janitor`), SQL, sockets, clocks.
+order or storage (they are in those three), what other centers say (`peers`), copies (`copies`), what is done again and again for all
+(`janitor`), SQL, sockets, clocks.
 
 Nothing in this file yields: whatever may block (store, a directory that is elsewhere) is asked in a greenlet of its own, and its answer
 comes back as a call. So a record of messages is taken, forwarded and queued in one piece, and the tables of `lanes` and `inbox` change
@@ -17,20 +18,23 @@ from typing import Any, NamedTuple, cast
 from cluster.directory import Directory, Place
 from myim_server.chat import inbox as target_side
 from myim_server.chat import lane as owner_side
-from myim_server.chat import receipts as receipt_side
+from myim_server.chat.backlog import Backlog
+from myim_server.chat.copies import Copies
 from myim_server.chat.inbox import Inbox, Window
 from myim_server.chat.inboxes import Inboxes
 from myim_server.chat.lane import RECEIVED, Lane, Letter
 from myim_server.chat.lanes import Lanes
 from myim_server.chat.party import Party
-from myim_server.chat.receipt_desk import ReceiptDesk, Receipts
+from myim_server.chat.post import NoMesh, Post
+from myim_server.chat.receipt_desk import Receipts
 from myim_server.chat.receipts import ReceiptDrain
-from myim_server.chat.shelf import Outcomes, Page, Shelf
+from myim_server.chat.shelf import Outcomes, Shelf
+from myim_server.chat.vouching import Finder
 from myim_server.metrics import Metrics
 from myim_server.sessions import Session, Sessions
-from myim_server.store.offline import StoredMessage
 from myim_wire.errors import ErrorCode
 from myim_wire.messages import QOS1, Command, encode_delivery, encode_error
+from myim_wire.peer_messages import Came
 
 # A settling as one struct, the most frequent message of all [P-8.1]: length, command, flags REPLY, user, target, time, outcome.
 _settling = struct.Struct(">BBBQQQB").pack
@@ -39,11 +43,15 @@ _NO_LANES: dict[int, Lane] = {}
 _NOWHERE = Inbox(0, 0, Window())  # bound to nothing: whatever follows an opening that found nobody comes back from here
 _RECEIPTS_TO_SENDER = 3
 _RECEIPT_PAGE = 500
+_FULL_SECONDS = 0.25  # a link that took no more is not tried again for so long: what is under way goes through the store
 _RETRY_MS = {ErrorCode.STORE_UNAVAILABLE: 1000, ErrorCode.SLOW_DOWN: 500, ErrorCode.BUSY: 500, ErrorCode.OUT_OF_ORDER: 0}
 
 
 class Surroundings(NamedTuple):
-    """What the router stands on: this center's id, clocks (monotonic seconds), greenlets, and the parts it speaks to."""
+    """What the router stands on: this center's id, clocks (monotonic seconds), greenlets, and the parts it speaks to.
+
+    finder, post: where users are at other centers, and the way there; a center that is alone has none.
+    """
 
     node_id: int
     now: Callable[[], float]
@@ -53,6 +61,8 @@ class Surroundings(NamedTuple):
     shelf: Shelf
     receipts: Receipts
     metrics: Metrics
+    finder: Finder | None = None
+    post: Post = Post(NoMesh())
 
 
 class Router:
@@ -72,8 +82,22 @@ class Router:
         self._sessions = around.sessions
         self._directory = around.directory
         self._shelf = around.shelf
-        self._desk = ReceiptDesk(around.receipts, around.spawn, self._send_to_drain, self.carry_out)
         self._metrics = around.metrics
+        self._finder = around.finder
+        self.post = around.post
+        self._full: dict[int, float] = {}
+        self.copies = Copies(around.node_id, inboxes, self.parties, around.post)
+        self.backlog = Backlog(
+            around.node_id,
+            self.parties,
+            around.shelf,
+            (around.receipts, around.spawn),
+            (around.finder, around.post),
+            around.now,
+            around.metrics,
+            self.carry_out,
+        )
+        around.directory.on_published = self._published
         self._carry: dict[type, Callable[[Any], None]] = {
             owner_side.Forward: self._forward,
             owner_side.Settle: self._settle,
@@ -84,15 +108,9 @@ class Router:
             owner_side.End: self._end,
             owner_side.CutOff: self._cut_off,
             target_side.HandLetters: self._hand_letters,
-            target_side.HandRows: self._hand_rows,
             target_side.Received: self._received,
             target_side.Returned: self._returned,
-            target_side.Read: self._read,
-            target_side.Confirm: self._confirm,
-            target_side.Caught: self._caught,
-            receipt_side.ReadReceipts: self._desk.read,
-            receipt_side.SendReceipts: self._desk.send,
-            receipt_side.DropReceipts: self._desk.drop,
+            **self.backlog.actions,
         }
 
     def carry_out(self, actions: Iterable[NamedTuple]) -> None:
@@ -125,8 +143,21 @@ class Router:
         self.parties[session.key] = party
         self._directory.publish(user, place)
         self.inboxes.add(party.inbox)
+        self.copies.came_here(user, slot)
+        self.post.came([Came(user, slot, *session.incarnation, endpoint)])
         self.carry_out(self.lanes.sender_moved(user, slot, self._now()))
         return party
+
+    def _published(self, user: int, place: Place) -> None:
+        """The session can be found by others from now on (D-16): what was stored before, because it could not, is read."""
+        party = self.parties.get(user << 6 | place.slot)
+        if party is not None and party.place == place:
+            self.carry_out(party.inbox.want_read())
+
+    def places_here(self, user: int) -> list[Place]:
+        """The user's sessions at this center."""
+        parties = [self.parties.get(user << 6 | inbox.slot) for inbox in self.inboxes.of(user)]
+        return [party.place for party in parties if party is not None]
 
     def go_offline(self, session: Session) -> None:
         """A session ended; safe to call again."""
@@ -140,25 +171,30 @@ class Router:
         del self.parties[session.key]
         self.carry_out(self.inboxes.remove(party.inbox))
         self._directory.remove(session.user, party.place)
+        self.copies.left(session.user)
         if not is_staying:  # else its next session's resends are answered from what these lanes remember
             self.carry_out(self.lanes.forget_idle(session.user, session.slot, self._now()))
 
     # ------------------------------------------------------------------ from terminals
 
     def send_once(self, party: Party, target: int, letter: Letter) -> None:
-        """QoS 0: to every session of the target that is here and has fetched, else to the store (for one about to fetch, too), unless the
-        directory knows of another center; never confirmed."""
-        session = party.session
-        here = self.inboxes.of(target)
-        fetching = [inbox for inbox in here if inbox.is_fetching]
-        if fetching:
-            data = self._delivery(0, session.user, target, letter)
-            for inbox in fetching:
-                self._give_copy(inbox, data)
-        elif here or not (self._directory.find([target]) or {}).get(target):
-            self._shelf.put_once(session.user, target, letter, self._stored_once)
-        else:
-            self._metrics.qos0_dropped += 1
+        """QoS 0: to every session of the target that has fetched, here or elsewhere, else to the store; never confirmed."""
+        user, data = party.session.user, self.copies.encode(party.session.user, target, letter, self.node_id)
+        if self.copies.give(target, data):
+            return
+        if self.inboxes.of(target) or self._finder is None:  # one that is here and has not fetched yet will read it
+            self._shelf.put_once(user, target, letter, self._stored_once)
+            return
+        sender = (user, party.session.slot, *party.session.incarnation)
+
+        def send(places: Sequence[Place]) -> None:
+            centers = self.post.reachable(places)
+            if not centers:
+                self._shelf.put_once(user, target, letter, self._stored_once)
+            elif sum(self.post.copy(center, sender, target, target, letter) for center in centers) < len(centers):
+                self._metrics.qos0_dropped += 1
+
+        self._finder.find(target, send)
 
     def _stored_once(self, is_stored: bool) -> None:
         if not is_stored:
@@ -175,21 +211,54 @@ class Router:
     # ------------------------------------------------------------------ the owner's actions
 
     def _look_up(self, action: owner_side.LookUp) -> None:
-        self.busy_lanes[action.lane] = None
-        target = action.lane.target
-        if self.inboxes.of(target):  # the truth about sessions that are here needs no directory
-            self.carry_out(action.lane.found(action.attempt, self.node_id, self._now()))
-            return
-        self.carry_out(action.lane.found(action.attempt, None, self._now()))
+        lane = action.lane
+        self.busy_lanes[lane] = None
+        if self.inboxes.of(lane.target):  # the truth about sessions that are here needs no directory
+            self.carry_out(lane.found(action.attempt, self.node_id, self._now()))
+        elif self._finder is None:
+            self.carry_out(lane.found(action.attempt, None, self._now()))
+        else:
+            self._finder.find(lane.target, lambda places: self._found(lane, action.attempt, places))
+
+    def _found(self, lane: Lane, attempt: int, places: Sequence[Place]) -> None:
+        now = self._now()
+        centers = [center for center in self.post.reachable(places) if self._full.get(center, 0.0) <= now]
+        if self.inboxes.of(lane.target):
+            centers = [self.node_id]
+        if attempt == lane.attempt:
+            lane.bound_inbox = centers  # of a lane that goes to another center: where else the target is
+        self.carry_out(lane.found(attempt, centers[0] if centers else None, now))
+        self._forget_if_gone(lane)
 
     def _forward(self, action: owner_side.Forward) -> None:
         lane = action.lane
         self.busy_lanes[lane] = None
-        if action.is_opening:
+        if lane.center != self.node_id:
+            self._forward_away(action)
+        elif action.is_opening:
             self._open(action)
         else:  # the inbox itself knows whether the lane is still bound to it
             follow = cast(Inbox, lane.bound_inbox).follow
             self.carry_out(follow(self.node_id, lane.key, action.attempt, action.letters, self._now()))
+
+    def _forward_away(self, action: owner_side.Forward) -> None:
+        lane, attempt, letters, is_opening = action
+        center, user, target = lane.center, lane.user, lane.target
+        if is_opening:
+            sender = (user, lane.slot, *self._sessions.last(lane.key))
+            is_sent = self.post.open(center, sender, target, attempt, letters)
+        else:
+            is_sent = self.post.follow(center, user, lane.slot, target, attempt, letters)
+        if is_sent:
+            others = cast("list[int]", lane.bound_inbox)
+            if len(others) > 1 or user in self.copies.elsewhere or len(self.inboxes.users.get(user, ())) > 1:
+                self.copies.of_forwarded(center, lane.key, target, letters, others)
+            return
+        self._metrics.mesh_bounced += len(letters)
+        self._full[center] = self._now() + _FULL_SECONDS
+        if not is_opening:  # what went before these is taken back, so that they do not overtake it
+            self.post.end(center, user, lane.slot, target, attempt)
+        self.carry_out(lane.returned(attempt, [letter.time for letter in letters], self._now()))
 
     def _open(self, action: owner_side.Forward) -> None:
         lane = action.lane
@@ -200,15 +269,28 @@ class Router:
 
     def _end(self, action: owner_side.End) -> None:
         lane = action.lane
+        if action.center != self.node_id:
+            self.post.end(action.center, lane.user, lane.slot, lane.target, action.attempt)
+            return
         self.carry_out(self.inboxes.end(self.node_id, lane.key, lane.target, action.attempt))
 
     def _poke(self, action: owner_side.Poke) -> None:
-        for inbox in self.inboxes.of(action.lane.target):
+        if action.center != self.node_id:
+            self.post.poke(action.center, action.lane.target)
+        else:
+            self.poke(action.lane.target)
+
+    def poke(self, target: int) -> None:
+        """A hint: the target has rows; its sessions here read."""
+        for inbox in self.inboxes.of(target):
             self.carry_out(inbox.want_read())
 
     def _cut_off(self, action: owner_side.CutOff) -> None:
-        lane = action.lane  # this center itself did not answer: its inbox lost track, so the binding is void
-        self.carry_out(self.inboxes.end(self.node_id, lane.key, lane.target, action.attempt))
+        lane = action.lane
+        if action.center != self.node_id:
+            self.post.cut(action.center, "no answer to an attempt in time")
+        else:  # this center itself did not answer: its inbox lost track, so the binding is void
+            self.carry_out(self.inboxes.end(self.node_id, lane.key, lane.target, action.attempt))
 
     def _store(self, action: owner_side.Store) -> None:
         lane, attempt = action.lane, action.attempt
@@ -254,108 +336,50 @@ class Router:
 
     # ------------------------------------------------------------------ the target's actions
 
-    def _delivery(self, qos: int, user: int, target: int, letter: Letter) -> bytes:
-        return encode_delivery(qos, user, target, letter.time, letter.body, (self.node_id, letter.message_id, self.node_id))
-
     def _hand_letters(self, action: target_side.HandLetters) -> None:
         inbox = action.inbox
         self.busy_inboxes[inbox] = None
-        node_id, user, target, session = self.node_id, action.sender_key >> 6, inbox.user, inbox.outlet
+        node_id, owner, user, target, session = self.node_id, action.owner, action.sender_key >> 6, inbox.user, inbox.outlet
         if len(action.letters) == 1:
             time, body, message_id, _, _ = action.letters[0]
-            session.send(encode_delivery(QOS1, user, target, time, body, (node_id, message_id, node_id)))
+            session.send(encode_delivery(QOS1, user, target, time, body, (owner, message_id, node_id)))
         else:
             messages = [
-                encode_delivery(QOS1, user, target, letter[0], letter[1], (node_id, letter[2], node_id)) for letter in action.letters
+                encode_delivery(QOS1, user, target, letter[0], letter[1], (owner, letter[2], node_id)) for letter in action.letters
             ]
             session.send_many(messages, sum(map(len, messages)))
-        online = self.inboxes.users
-        if len(online[target]) > 1 or len(online.get(user, ())) > 1:
-            self._give_copies(action)
-
-    def _give_copies(self, action: target_side.HandLetters) -> None:
-        """Best effort: the target's other sessions, and the sender's own other terminals, see the message too."""
-        user, target = action.sender_key >> 6, action.inbox.user
-        copies = [self._delivery(0, user, target, letter) for letter in action.letters]
-        for inbox in self.inboxes.of(target):
-            if inbox is not action.inbox:
-                for data in copies:
-                    self._give_copy(inbox, data)
-        self.echo(user, action.sender_key & 63, copies)
-
-    def echo(self, user: int, slot: int, copies: Iterable[bytes]) -> None:
-        """Copies of what a terminal sent to the user's other terminals here."""
-        others = [inbox for inbox in self.inboxes.of(user) if inbox.slot != slot]
-        for data in copies if others else ():
-            for inbox in others:
-                self._give_copy(inbox, data)
-
-    def _give_copy(self, inbox: Inbox, data: bytes) -> None:
-        party = self.parties.get(inbox.user << 6 | inbox.slot)
-        if party is not None and inbox.is_fetching:
-            party.session.send(data)
-
-    def _hand_rows(self, action: target_side.HandRows) -> None:
-        inbox = action.inbox
-        party = self.parties.get(inbox.user << 6 | inbox.slot)
-        if party is None or party.inbox is not inbox:
-            return
-        node_id, target = self.node_id, inbox.user
-        messages = [
-            encode_delivery(row.qos, row.user, target, row.time, row.body, (row.entered, row.message_id, node_id))
-            for row in cast("list[StoredMessage]", action.rows)
-        ]
-        self._metrics.offline_delivered += len(messages)
-        party.session.send_many(messages, sum(map(len, messages)))
+        online, elsewhere = self.inboxes.users, self.copies.elsewhere
+        if len(online[target]) > 1 or len(online.get(user, ())) > 1 or (elsewhere and (target in elsewhere or user in elsewhere)):
+            self.copies.of_handed(inbox, owner, action.sender_key, action.letters)
 
     def _received(self, action: target_side.Received) -> None:
-        lane = self.lanes.terminals.get(action.sender_key, _NO_LANES).get(action.target)
-        if lane is not None:
-            self.carry_out(lane.received(action.attempt, action.times, self._now()))
+        owner, sender_key, target, attempt, times = action
+        if owner != self.node_id:
+            self.post.received(owner, sender_key >> 6, sender_key & 63, target, attempt, times)
+        else:
+            self.received(owner, sender_key, target, attempt, times)
+
+    def received(self, center: int, sender_key: int, target: int, attempt: int, times: Sequence[int]) -> None:
+        """A center says: the target's application has these. Only the one the lane is open to is believed."""
+        lane = self.lanes.terminals.get(sender_key, _NO_LANES).get(target)
+        if lane is not None and lane.center == center:
+            self.carry_out(lane.received(attempt, times, self._now()))
             if not lane.queue and lane.key not in self.parties:
                 self._forget_if_gone(lane)
 
     def _returned(self, action: target_side.Returned) -> None:
-        lane = self.lanes.get(action.sender_key >> 6, action.sender_key & 63, action.target)
-        if lane is not None:
-            self.carry_out(lane.returned(action.attempt, action.times, self._now()))
+        owner, sender_key, target, attempt, times = action
+        if owner != self.node_id:
+            self.post.returned(owner, sender_key >> 6, sender_key & 63, target, attempt, times)
+        else:
+            self.returned(owner, sender_key, target, attempt, times)
+
+    def returned(self, center: int, sender_key: int, target: int, attempt: int, times: Sequence[int]) -> None:
+        """A center gives these back."""
+        lane = self.lanes.get(sender_key >> 6, sender_key & 63, target)
+        if lane is not None and lane.center == center:
+            if self._finder is not None and center != self.node_id and attempt == lane.attempt:
+                self._finder.doubt(target, center)
+            self.carry_out(lane.returned(attempt, times, self._now()))
             if not lane.queue:
                 self._forget_if_gone(lane)
-
-    def _read(self, action: target_side.Read) -> None:
-        inbox = action.inbox
-
-        def done(page: Page | Exception) -> None:
-            if isinstance(page, Exception):
-                self.carry_out(inbox.read_failed())
-            else:
-                self.carry_out(inbox.read_done(page[0], page[1], self._now()))
-
-        self._shelf.read(inbox, done)
-
-    def _confirm(self, action: target_side.Confirm) -> None:
-        inbox, names = action.inbox, action.names
-
-        def done(result: int | Exception) -> None:
-            if isinstance(result, Exception):
-                inbox.confirm_failed(names)
-                return
-            self.carry_out(inbox.confirmed(names))
-            for sender_key in {user << 6 | time & 63 for user, time in names}:
-                sender = self.parties.get(sender_key)
-                if sender is not None:
-                    self.carry_out(sender.drain.want())
-
-        self._shelf.confirm(inbox, names, done)
-
-    def _caught(self, action: target_side.Caught) -> None:
-        party = self.parties.get(action.inbox.user << 6 | action.inbox.slot)
-        if party is not None and party.inbox is action.inbox:
-            self.on_caught(party, action.count)
-
-    on_caught: Callable[[Party, int], None] = staticmethod(lambda party, count: None)
-
-    def _send_to_drain(self, drain: ReceiptDrain, data: bytes) -> None:
-        party = self.parties.get(drain.user << 6 | drain.slot)
-        if party is not None and party.drain is drain:
-            party.session.send(data)
