@@ -208,9 +208,9 @@ class Peers:
             here = router.parties.get(user << 6 | slot)
             if here is None:
                 self._moved(center, user, slot)
-            elif here.session.incarnation >= (generation, number):
+            elif here.session.incarnation > (generation, number):
                 router.post.came([Came(user, *_told(here.place))], [center])
-            else:
+            elif here.session.incarnation < (generation, number):
                 self._check_takeover(center, user << 6 | slot, (generation, number))
 
     def _check_takeover(self, center: int, key: int, incarnation: tuple[int, int]) -> None:
