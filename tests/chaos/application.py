@@ -68,7 +68,7 @@ class Settings:
 
     directory: Path
     accounts: Path
-    port: int
+    servers: list[list[Any]]  # (host, port) of every door
     share: int
     shares: int
     messages: int
@@ -136,13 +136,20 @@ class User:
             self._count(Kind(kind), how, count)
         profile.close()
 
+    @property
+    def servers(self) -> list[tuple[str, int]]:
+        """Every door, the user's own first: users are spread over them, the same way at every start."""
+        doors = [(host, port) for host, port in self.settings.servers]
+        home = Random(f"home {self.settings.seed} {self.place}").randrange(len(doors))
+        return doors[home:] + doors[:home]
+
     def _terminal(self) -> Terminal:
         return Terminal(self.settings.directory, bytes.fromhex(self.row["terminal_secret"]), bytes.fromhex(self.row["fingerprint"]))
 
     def come(self) -> None:
         """Go online, and stay so whatever happens to the node."""
         with self.moving:
-            client = Client(self._terminal(), self.path, servers=[("127.0.0.1", self.settings.port)], settled_events=True)
+            client = Client(self._terminal(), self.path, servers=self.servers, settled_events=True)
             client.connect(timeout=0)
             self.client = client
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from tests.chaos.history import RECEIVED, STORED, Event, Kind
 
 Name = tuple[int, int]
 EXAMPLES = 10
+VIOLATIONS = (
+    "lost", "duplicated", "reordered", "forged", "crossed", "misdelivered", "receipt_lies", "receipts_missing", "settled_twice"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ class Verdict:
     duplicated: int = 0
     reordered: int = 0
     forged: int = 0
-    crossed: int = 0
+    crossed: int = 0  # shown as meant for somebody else
+    misdelivered: int = 0  # shown by a user that is not the target
     receipt_lies: int = 0
     receipts_missing: int = 0
     settled_twice: int = 0
@@ -51,16 +55,11 @@ class Verdict:
     @property
     def violations(self) -> int:
         """How many promises were broken."""
-        return (
-            self.lost
-            + self.duplicated
-            + self.reordered
-            + self.forged
-            + self.crossed
-            + self.receipt_lies
-            + self.receipts_missing
-            + self.settled_twice
-        )
+        return sum(getattr(self, name) for name in VIOLATIONS)
+
+    def counts(self) -> dict[str, int]:
+        """All counts by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "examples"}
 
     def accuse(self, violation: str, event: Event) -> None:
         """Count one violation, and keep the first few in words."""
@@ -137,7 +136,9 @@ def _check_shown(verdict: Verdict, ledger: _Ledger) -> None:
         for event in shown:
             if attempt is None or event.digest != attempt.digest:
                 verdict.accuse("forged", event)
-            elif event.by != attempt.target or event.target != attempt.target:
+            elif event.by != attempt.target:
+                verdict.accuse("misdelivered", event)
+            elif event.target != attempt.target:
                 verdict.accuse("crossed", event)
         for event in shown[1:]:
             verdict.accuse("duplicated", event)

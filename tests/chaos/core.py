@@ -15,17 +15,16 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.processes import Process, wait_until
-from bench.servers import PYTHON, Database, Node
+from bench.processes import wait_until
+from bench.servers import Database, Node
+from tests.chaos.applications import STALLED_SECONDS, Crowd, Traffic
 from tests.chaos.checker import Kill, Verdict, check, kills_with_unsettled, vacuities
 from tests.chaos.faults import APPLICATION, DATABASE, NODE, Fault, plan_faults
-from tests.chaos.history import Event, decode_events
 
-STALLED_SECONDS = 120
 CALM_SECONDS = 0.5
 RAM = Path("/dev/shm")
 
@@ -48,63 +47,12 @@ class Options:
     keep: Path | None = None
 
     @property
-    def rate(self) -> float:
-        """Messages per second all users together aim at."""
-        return self.messages / max(self.kills * self.seconds_per_kill, 5.0)
-
-
-@dataclass(slots=True)
-class Application:
-    """One application process: `share` of `shares`, restarted on the same files."""
-
-    directory: Path
-    options: Options
-    share: int
-    accounts: Path
-    port: int
-    incarnation: int = 0
-    process: Process | None = None
-    resent_before: int = 0
-
-    def start(self) -> None:
-        """Start it, or start it again on what it left."""
-        self.incarnation += 1
-        settings = {
-            "directory": str(self.directory),
-            "accounts": str(self.accounts),
-            "port": self.port,
-            "share": self.share,
-            "shares": self.options.applications,
-            "messages": self.options.messages,
-            "rate": self.options.rate,
-            "seed": self.options.seed,
-            "incarnation": self.incarnation,
-            "sabotage": self.options.sabotage,
-            "blink_seconds": self.options.blink_seconds,
-        }
-        path = self.directory / f"application-{self.share}.json"
-        path.write_text(json.dumps(settings))
-        self.process = Process([PYTHON, "-m", "tests.chaos.application", str(path)], self.directory / f"application-{self.share}.log")
-
-    def kill(self) -> None:
-        """SIGKILL; what it had sent again so far is remembered, the rest it finds in its files."""
-        assert self.process is not None
-        self.process.kill()
-        self.resent_before += self.progress().get("resent", 0)
-
-    def progress(self) -> Mapping[str, int]:
-        """What it last said of itself; empty before its first word of this incarnation."""
-        try:
-            said = json.loads((self.directory / f"progress-{self.share}.json").read_text())
-        except FileNotFoundError:
-            return {}
-        return said if said["incarnation"] == self.incarnation else {**said, "resent": 0}
-
-    def check_alive(self) -> None:
-        """RuntimeError with its last words when it ended by itself."""
-        assert self.process is not None
-        if not self.process.is_running:
-            raise RuntimeError(f"application {self.share} ended by itself:\n{self.process.tail()}")
+    def traffic(self) -> Traffic:
+        """What the applications are to do."""
+        rate = self.messages / max(self.kills * self.seconds_per_kill, 5.0)
+        return Traffic(
+            self.messages, rate, self.seed, self.users, self.applications, self.sabotage, self.blink_seconds, self.drain_seconds
+        )
 
 
 @dataclass(slots=True)
@@ -114,21 +62,12 @@ class World:
     options: Options
     node: Node
     database: Database | None
-    applications: list[Application]
+    crowd: Crowd
     kills: list[Kill] = field(default_factory=list)
-
-    def total(self, key: str) -> int:
-        """A figure of all applications' progress together."""
-        return sum(application.progress().get(key, 0) for application in self.applications)
-
-    def resent(self) -> int:
-        """How often a message was sent again, over all incarnations."""
-        return self.total("resent") + sum(application.resent_before for application in self.applications)
 
     def check_alive(self) -> None:
         """RuntimeError when something ended that nobody killed."""
-        for application in self.applications:
-            application.check_alive()
+        self.crowd.check_alive()
         if self.node.process is None or not self.node.process.is_running:
             raise RuntimeError(f"the node ended by itself:\n{(self.node.directory / 'node.log').read_text(errors='replace')[-3000:]}")
 
@@ -143,16 +82,16 @@ class World:
             self.database.kill()
             self.database.start()
         else:
-            application = self.applications[fault.which]
+            application = self.crowd.applications[fault.which]
             application.kill()
             application.start()
 
 
 @contextlib.contextmanager
-def _directory(options: Options, name: str, parent: Path | None = None) -> Iterator[Path]:
+def run_directory(keep: Path | None, name: str, parent: Path | None = None) -> Iterator[Path]:
     """A directory of the run: a new one under `keep`, which stays, or a temporary one."""
-    if options.keep is not None:
-        kept = options.keep / name
+    if keep is not None:
+        kept = keep / name
         kept.mkdir(parents=True)
         yield kept
         return
@@ -166,18 +105,15 @@ def _world(options: Options, directory: Path) -> Iterator[World]:
     environment = {"MYIM_CHAOS": "1", "MYIM_SABOTAGE": options.sabotage} if options.sabotage else {}
     node = Node(directory / "node", database, environment=environment)
     # Applications may live in memory: what is proved here is the node's and the SDK's behaviour at SIGKILL, which keeps the page cache.
-    with _directory(options, "applications", RAM if RAM.is_dir() else None) as files:
+    with run_directory(options.keep, "applications", RAM if RAM.is_dir() else None) as files:
         accounts = node.mint(options.users, "chaos")
         node.start()
-        applications = [Application(files, options, share, accounts, node.center_port) for share in range(options.applications)]
+        crowd = Crowd(files, options.traffic, accounts, [("127.0.0.1", node.center_port)])
         try:
-            for application in applications:
-                application.start()
-            yield World(options, node, database, applications)
+            crowd.start()
+            yield World(options, node, database, crowd)
         finally:
-            for application in applications:
-                if application.process is not None:
-                    application.process.kill()
+            crowd.stop()
             if node.process is not None:
                 node.process.kill()
             if database is not None:
@@ -194,7 +130,7 @@ def _run_faults(world: World) -> None:
     for fault in plan_faults(options.kills, options.applications, world.database is not None, options.seed):
         wait_until(_settled_at_least(world, int(fault.share * options.messages)), STALLED_SECONDS, f"{fault} (traffic stands still)")
         world.suffer(fault)
-        _say(options, f"killed {fault.what} at {world.total('settled')} settled of {world.total('attempted')} attempted")
+        _say(options, f"killed {fault.what} at {world.crowd.total('settled')} settled of {world.crowd.total('attempted')} attempted")
         calm = time.monotonic() + CALM_SECONDS
         wait_until(lambda until=calm: time.monotonic() >= until, 5, "calm")  # type: ignore[misc]
 
@@ -202,48 +138,9 @@ def _run_faults(world: World) -> None:
 def _settled_at_least(world: World, count: int) -> Callable[[], bool]:
     def is_reached() -> bool:
         world.check_alive()
-        return world.total("settled") >= count
+        return world.crowd.total("settled") >= count
 
     return is_reached
-
-
-def _drain(world: World) -> float:
-    """Wait until all is settled, shown and receipted, or the drain's time is over; how long it took (s)."""
-    start = time.monotonic()
-
-    def is_complete() -> bool:
-        world.check_alive()
-        attempted, settled = world.total("attempted"), world.total("settled")
-        if attempted != world.options.messages or settled < attempted:
-            return False
-        return world.total("shown") >= attempted and world.total("receipts") >= world.total("stored")
-
-    with contextlib.suppress(TimeoutError):  # then the judge says what is missing
-        while not is_complete() and world.total("attempted") < world.options.messages:
-            before = world.total("attempted")
-            wait_until(lambda seen=before: is_complete() or world.total("attempted") > seen, STALLED_SECONDS, "traffic")  # type: ignore[misc]
-            start = time.monotonic()
-        (world.applications[0].directory / "calm").touch()
-        wait_until(is_complete, world.options.drain_seconds, "the drain")
-    return time.monotonic() - start
-
-
-def _collect(world: World) -> dict[int, list[Event]]:
-    """End the applications, and read what they wrote."""
-    files = world.applications[0].directory
-    for word in ("calm", "end"):
-        (files / word).touch()
-    for application in world.applications:
-        assert application.process is not None
-        process = application.process
-        wait_until(lambda process=process: not process.is_running, 60, "the end of an application")  # type: ignore[misc]
-        if process.exit_code:
-            raise RuntimeError(f"application {application.share} failed at its end:\n{process.tail()}")
-    histories: dict[int, list[Event]] = {}
-    for path in sorted(files.glob("history-*.jsonl")):
-        with path.open() as lines:
-            histories[int(path.stem.removeprefix("history-"))] = list(decode_events(lines))
-    return histories
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,13 +163,11 @@ class Outcome:
     def summary(self, options: Options) -> dict[str, object]:
         """The line of JSON."""
         verdict = self.verdict
-        names = "attempted settled received stored refused unknown unsettled shown receipts lost duplicated reordered forged crossed"
-        names += " receipt_lies receipts_missing settled_twice"
         kills = {what: sum(kill.what == what for kill in self.kills) for what in (NODE, DATABASE, APPLICATION)}
         share = round(self.with_unsettled / len(self.kills), 3) if self.kills else 1.0
         return {
             "chaos": "core",
-            **{name: getattr(verdict, name) for name in names.split()},
+            **verdict.counts(),
             "resent": self.resent,
             "kills": kills,
             "unsettled_at_kill": share,
@@ -290,12 +185,12 @@ class Outcome:
 def run(options: Options) -> Outcome:
     """One whole run; RuntimeError when something ended by itself, TimeoutError when the traffic stands still."""
     start = time.monotonic()
-    with _directory(options, "servers") as directory, _world(options, directory) as world:
+    with run_directory(options.keep, "servers") as directory, _world(options, directory) as world:
         _run_faults(world)
         _say(options, "draining")
-        drain_seconds = _drain(world)
-        resent = world.resent()
-        histories = _collect(world)
+        drain_seconds = world.crowd.drain(world.check_alive)
+        resent = world.crowd.resent()
+        histories = world.crowd.collect()
     verdict = check(histories)
     with_unsettled = kills_with_unsettled(histories, world.kills)
     empty = vacuities(verdict, world.kills, with_unsettled, resent)

@@ -19,8 +19,8 @@ def settled(time: int, at: int, how: int = RECEIVED, kind: Kind = Kind.SETTLED) 
     return Event(kind, ALICE, at, ALICE, time, BOB, how=how)
 
 
-def shown(time: int, at: int, digest: str = "d", by: int = BOB) -> Event:
-    return Event(Kind.SHOWN, by, at, ALICE, time, by, digest)
+def shown(time: int, at: int, digest: str = "d", by: int = BOB, target: int = 0) -> Event:
+    return Event(Kind.SHOWN, by, at, ALICE, time, target or by, digest)
 
 
 def receipt(time: int, at: int) -> Event:
@@ -67,7 +67,8 @@ def replaced(histories: Histories, user: int, index: int, event: Event) -> Histo
         ("forged", replaced(clean(), BOB, 0, shown(64, 20, digest="other"))),
         ("forged", added(clean(), ALICE, settled(192, 70))),
         ("forged", replaced(clean(), ALICE, 2, settled(64, 30, 64, Kind.REFUSED))),
-        ("crossed", added(without(clean(), BOB, 0), CAROL, shown(64, 20, by=CAROL))),
+        ("misdelivered", added(without(clean(), BOB, 0), CAROL, shown(64, 20, by=CAROL))),
+        ("crossed", replaced(clean(), BOB, 0, shown(64, 20, target=CAROL))),
         ("receipt_lies", added(clean(), ALICE, receipt(128, 61))),
         ("receipt_lies", replaced(clean(), ALICE, 4, receipt(128, 49))),
         ("receipt_lies", replaced(clean(), BOB, 0, shown(64, 31))),
