@@ -20,6 +20,7 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 
 from myim_server.center_parts import DoorLimits, DoorParts
+from myim_server.channel_sockets import ChannelSocket, readable_watcher
 from myim_server.commands import Talk
 from myim_server.refusals import SessionRefused
 from myim_server.sessions import Session
@@ -34,7 +35,6 @@ from myim_wire.tokens import Ticket
 _READ_BYTES = 65_536
 _MUCH_BYTES = 12_288  # in one read: more than a lively terminal sends, a hundred messages of 100 bytes
 _CLOSE_SECONDS = 1.0
-_READABLE = 1
 _LATE_SECONDS = 5.0  # between two rounds of the clockwork, which comes every 2 s
 _SESSIONS_AT_ONCE = 500  # then others get their turn
 _REKEY_SECONDS = 25 * 3600.0  # a terminal starts by itself at 24 h [P-2.5]; later the center asks
@@ -88,14 +88,23 @@ class Center(StreamServer):
 
     # ------------------------------------------------------------------ one connection's life
 
-    def _serve(self, socket: Any, address: tuple[Any, ...]) -> None:
-        """Handshake, first valid record, conversation, end (yields throughout)."""
+    def serve_channel(self, channel: ChannelSocket, address: tuple[str, int], endpoint: int) -> None:
+        """Serve a terminal that an endpoint (its node id) carries as if it were connected here; does not yield."""
+        if self._connections.full():
+            self._tell(channel, ErrorCode.BUSY)
+            channel.close()
+        else:
+            self._connections.spawn(self._serve, channel, address, endpoint)
+
+    def _serve(self, socket: Any, address: tuple[Any, ...], endpoint: int | None = None) -> None:
+        """Handshake, first valid record, conversation, end (yields throughout); endpoint: None where the terminal is connected here."""
         self._next_connection += 1
         self._parts.metrics.connections += 1
         connection_id = f"c{self._next_connection}"
         try:
             socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
-            begun = self._shake_hands(socket, address_counter(str(address[0])), connection_id)
+            place = self._parts.node_id if endpoint is None else endpoint
+            begun = self._shake_hands(socket, address_counter(str(address[0])), place, connection_id)
             if begun is not None:
                 self._converse(socket, *begun)
         except OSError:
@@ -106,7 +115,9 @@ class Center(StreamServer):
         finally:
             socket.close()
 
-    def _shake_hands(self, socket: Any, address: str, connection_id: str) -> tuple[Talk, _Conversation, list[Message]] | None:
+    def _shake_hands(
+        self, socket: Any, address: str, endpoint: int, connection_id: str
+    ) -> tuple[Talk, _Conversation, list[Message]] | None:
         """Up to the first valid record [P-5.5]: (talk, conversation, the record's messages), or None after an error flight (yields).
 
         Who has no place is not waited for, all others only as long as they have theirs: else connections would pile up beside the limits.
@@ -120,7 +131,7 @@ class Center(StreamServer):
         self._unknown.add(socket)
         try:
             with gevent.Timeout(limits.handshake_seconds, RemoteProtocolError(ErrorCode.TIMEOUT, "the handshake took too long")):
-                return self._establish(socket, connection_id)
+                return self._establish(socket, endpoint, connection_id)
         except (RemoteProtocolError, SessionRefused) as error:
             self._parts.metrics.handshakes_failed[error.code.name] += 1
             self._tell(socket, error.code)
@@ -133,7 +144,7 @@ class Center(StreamServer):
             if not self._shaking[address]:
                 del self._shaking[address]
 
-    def _establish(self, socket: Any, connection_id: str) -> tuple[Talk, _Conversation, list[Message]] | None:
+    def _establish(self, socket: Any, endpoint: int, connection_id: str) -> tuple[Talk, _Conversation, list[Message]] | None:
         parts = self._parts
         connection = Connection.for_center()
         while connection.connect is None:
@@ -161,7 +172,7 @@ class Center(StreamServer):
         self._check_draining()
         parts.admission.check_again(connect.token)
         session = self._new_session(socket, ticket, incarnation, connection, connection_id)
-        party = parts.router.come_online(session, parts.node_id)
+        party = parts.router.come_online(session, endpoint)
         talk = parts.commands.begin(party, ticket, lambda: connection.answer_rekey(parts.random(32)))
         return talk, _Conversation(session, connection), messages
 
@@ -240,7 +251,7 @@ class Center(StreamServer):
         receive, take, now = connection.receive_data, self._parts.commands.receive, self._parts.now
         read, buffer = socket._sock.recv_into, self._read_buffer
         hub = gevent.get_hub()
-        watcher = hub.loop.io(socket.fileno(), _READABLE)
+        watcher = readable_watcher(socket)
         watcher.start(gevent.getcurrent().switch)
         try:
             while not (session.is_over or connection.is_peer_closed):

@@ -23,6 +23,7 @@ from gevent.lock import BoundedSemaphore
 from gevent.pool import Pool
 from gevent.server import StreamServer
 
+from myim_server.channel_sockets import ChannelSocket
 from myim_server.chat.accounts import Accounts
 from myim_server.keys import LoginKeys
 from myim_server.metrics import Metrics
@@ -40,6 +41,8 @@ DISCARDED_BYTES = 65_536
 BACKLOG = 1_024
 STEPS_AT_ONCE = 4  # a step of the handshake computes for up to 0.6 ms
 TURN_SECONDS = 1e-6  # a timer however short lets the hub look at all sockets and timers first, which sleep(0) would not
+
+Connected = sockets.socket | ChannelSocket
 
 _log = structlog.get_logger(__name__)
 
@@ -79,8 +82,8 @@ class LoginCenter(StreamServer):
         self._places = _Places(self._limits)
         self._turns = _Turns()
         self._connection_ids = itertools.count(1)
-        pool = Pool(self._limits.handshakes + REFUSED_CONNECTIONS)
-        super().__init__(listen, handle=self.serve, spawn=pool, backlog=BACKLOG)
+        self._connections = Pool(self._limits.handshakes + REFUSED_CONNECTIONS)
+        super().__init__(listen, handle=self.serve, spawn=self._connections, backlog=BACKLOG)
 
     def build(self) -> tuple[str, int]:
         """Bind and listen; returns (host, port) as bound. Raises OSError if the address cannot be had."""
@@ -93,7 +96,15 @@ class LoginCenter(StreamServer):
         """How many handshakes run now."""
         return len(self._places)
 
-    def serve(self, connection: sockets.socket, address: tuple[str, int]) -> None:
+    def serve_channel(self, channel: ChannelSocket, address: tuple[str, int]) -> None:
+        """Serve a terminal that an endpoint carries as if it were connected here; does not yield."""
+        if self._connections.full():
+            _send_error(channel, ErrorCode.BUSY)
+            channel.close()
+        else:
+            self._connections.spawn(self.serve, channel, address)
+
+    def serve(self, connection: Connected, address: tuple[str, int]) -> None:
         """One connection's whole life, in order; yields. `address` is (host, port) of the terminal."""
         connection_id = next(self._connection_ids)
         self._metrics.connections += 1
@@ -110,7 +121,7 @@ class LoginCenter(StreamServer):
         finally:
             connection.close()
 
-    def _serve(self, connection: sockets.socket, connection_id: int, host: str) -> None:
+    def _serve(self, connection: Connected, connection_id: int, host: str) -> None:
         try:
             self._log_in(_Flights(connection, self._limits.handshake_seconds), host)
         except (_PeerLeft, OSError):
@@ -155,7 +166,7 @@ class LoginCenter(StreamServer):
         with self._turns.taken():
             return login.grant(grant)
 
-    def _end(self, connection: sockets.socket, connection_id: int, host: str, why: RemoteProtocolError | SessionRefused) -> None:
+    def _end(self, connection: Connected, connection_id: int, host: str, why: RemoteProtocolError | SessionRefused) -> None:
         self._metrics.handshakes_failed[why.code.name] += 1
         _log.info("login_handshake_ended", connection=connection_id, address=host, code=why.code.name, why=why.text)
         _send_error(connection, why.code)
@@ -210,7 +221,7 @@ class _Turns:
 class _Flights:
     """Reads whole flights from a socket until a deadline, and writes frames."""
 
-    def __init__(self, connection: sockets.socket, seconds: float) -> None:
+    def __init__(self, connection: Connected, seconds: float) -> None:
         self._connection = connection
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
@@ -244,7 +255,7 @@ class _Flights:
         return _PeerLeft()
 
 
-def _send_error(connection: sockets.socket, code: ErrorCode) -> None:
+def _send_error(connection: Connected, code: ErrorCode) -> None:
     try:
         connection.settimeout(1.0)
         connection.sendall(encode_error_flight(code))
@@ -252,7 +263,7 @@ def _send_error(connection: sockets.socket, code: ErrorCode) -> None:
         pass
 
 
-def _drop_arrived(connection: sockets.socket) -> None:
+def _drop_arrived(connection: Connected) -> None:
     """As `_linger`, for what is there already; never yields."""
     try:
         connection.shutdown(sockets.SHUT_WR)
@@ -262,7 +273,7 @@ def _drop_arrived(connection: sockets.socket) -> None:
         pass
 
 
-def _linger(connection: sockets.socket, linger_seconds: float) -> None:
+def _linger(connection: Connected, linger_seconds: float) -> None:
     # Closing with unread bytes resets the connection, and the terminal would never see why: read them first, for a bounded while.
     deadline = time.monotonic() + linger_seconds
     discarded = 0

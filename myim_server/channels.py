@@ -1,0 +1,249 @@
+"""Channels that arrive here over links: terminals of endpoints for the center's door, logins for the login center's, or passed on to it.
+
+What lives here: which channels of a link are open, whom each leads to, the relay to a login node, and what is done to a peer that breaks
+the rules of `myim_wire.channels`. What must not: links' life (`cluster`), what a terminal's bytes say. Channel ids rise over a link's
+life: one at or below the last is an old one, whose late frames are dropped, one above it was never opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from myim_server.channel_sockets import ChannelEnd, ChannelSocket, Link
+from myim_wire import channels
+from myim_wire.channels import HEAD_BYTES, WINDOW_BYTES, About, Opening, Service
+from myim_wire.errors import ErrorCode, RemoteProtocolError
+
+ENDPOINT, CENTER, LOGIN = "endpoint", "center", "login"
+
+ServeTerminal = Callable[[ChannelSocket, tuple[str, int], int], object]  # channel, (host, 0), the endpoint's node id; must not yield
+ServeLogin = Callable[[ChannelSocket, tuple[str, int]], object]
+
+
+class Log(Protocol):
+    """The node's log."""
+
+    def warning(self, event: str, **fields: object) -> object: ...
+
+
+class _Carried(Protocol):
+    """One channel, as frames reach it."""
+
+    def take_data(self, message: bytes) -> None: ...
+    def take_credit(self, size: int) -> None: ...
+    def take_end(self) -> None: ...
+    def take_close(self) -> None: ...
+
+
+class _Lane:
+    """The channels of one link; `last` is the highest id that was opened, by whichever side opens on it."""
+
+    __slots__ = ("about", "carried", "last", "link")
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.carried: dict[int, _Carried] = {}
+        self.last = 0
+        self.about: About | None = None
+
+    def forget(self, channel: int) -> None:
+        self.carried.pop(channel, None)
+
+
+class _Relayed:
+    """One side of a channel that is passed on: what it sends goes to `other`, whose credit is counted here so that nobody is cut for it."""
+
+    __slots__ = ("_channel", "_lane", "_may_receive", "other")
+
+    def __init__(self, lane: _Lane, channel: int) -> None:
+        self._lane = lane
+        self._channel = channel
+        self._may_receive = WINDOW_BYTES
+        self.other: _Relayed | None = None
+        lane.carried[channel] = self
+
+    def take_data(self, message: bytes) -> None:
+        self._may_receive -= len(message) - HEAD_BYTES
+        if self._may_receive < 0:
+            raise RemoteProtocolError(ErrorCode.BAD_FRAME, "DATA beyond the credit")
+        if self.other is not None and not self.other.say(channels.DATA, message[HEAD_BYTES:]):
+            self.take_close()
+            self._end()
+
+    def take_credit(self, size: int) -> None:
+        if self.other is None:
+            return
+        self.other._may_receive += size
+        if self.other._may_receive > WINDOW_BYTES:
+            raise RemoteProtocolError(ErrorCode.BAD_FRAME, "CREDIT for what was never sent")
+        self.other.say(channels.CREDIT, size.to_bytes(4, "big"))
+
+    def take_end(self) -> None:
+        if self.other is not None:
+            self.other.say(channels.END)
+
+    def take_close(self) -> None:
+        """This side is gone: so is the other."""
+        other, self.other = self.other, None
+        if other is not None:
+            other.other = None
+            other._end()
+
+    def say(self, kind: int, rest: bytes = b"") -> bool:
+        message = channels.DATA_HEAD.pack(kind, self._channel) + rest
+        return self._lane.link.send(message) if kind == channels.DATA else self._lane.link.send_urgent(message)
+
+    def _end(self) -> None:
+        self._lane.forget(self._channel)
+        self.say(channels.CLOSE)
+
+
+class Channels:
+    """All channels of all links of this node, told of links and messages by whoever holds the mesh; nothing here yields."""
+
+    def __init__(
+        self,
+        run_callback: Callable[[Callable[[], None]], object],
+        serve_terminal: ServeTerminal | None,
+        serve_login: ServeLogin | None,
+        log: Log,
+    ) -> None:
+        """run_callback: at the end of the hub's turn; serve_terminal, serve_login: of the doors this node has."""
+        self._run_callback = run_callback
+        self._serve_terminal = serve_terminal
+        self._serve_login = serve_login
+        self._log = log
+        self._lanes: dict[Link, _Lane] = {}
+        self._woken: list[ChannelEnd] = []
+        self._is_draining = False
+
+    # ------------------------------------------------------------------ what others ask
+
+    def __len__(self) -> int:
+        return sum(len(lane.carried) for lane in self._lanes.values())
+
+    def endpoints(self) -> dict[int, About]:
+        """What every linked endpoint wants terminals to be told of it, by node id."""
+        return {lane.link.peer.node: lane.about for lane in self._lanes.values() if lane.about is not None}
+
+    def drain(self) -> None:
+        """Tell endpoints, those that come later too, to open channels elsewhere."""
+        self._is_draining = True
+        for lane in self._lanes.values():
+            self._tell_draining(lane)
+
+    # ------------------------------------------------------------------ links
+
+    def came_up(self, link: Link) -> None:
+        """A link is open."""
+        lane = self._lanes[link] = _Lane(link)
+        if self._is_draining:
+            self._tell_draining(lane)
+
+    def went_down(self, link: Link) -> None:
+        """A link ended: each of its channels is lost, as a connection is."""
+        lane = self._lanes.pop(link, None)
+        if lane is not None:
+            for carried in list(lane.carried.values()):
+                carried.take_close()
+            lane.carried.clear()
+
+    def take(self, link: Link, messages: Sequence[bytes]) -> None:
+        """Messages of this page's kinds came; a peer that breaks a rule loses its link."""
+        lane = self._lanes.get(link)
+        if lane is None:
+            return
+        carried = lane.carried
+        try:
+            for message in messages:
+                if message[0] == channels.DATA:
+                    one = carried.get(channels.channel_of(message))
+                    if one is not None:
+                        one.take_data(message)
+                        continue
+                self._take(lane, message)
+        except RemoteProtocolError as error:
+            self._log.warning("link_broke_channel_rules", node=link.peer.node, role=link.peer.role, why=error.text)
+            link.close(error.code)
+
+    def _tell_draining(self, lane: _Lane) -> None:
+        if lane.link.peer.role == ENDPOINT:
+            lane.link.send_urgent(channels.encode_draining())
+
+    # ------------------------------------------------------------------ messages that are rarer than DATA
+
+    def _take(self, lane: _Lane, message: bytes) -> None:
+        kind = message[0]
+        if kind == channels.OPEN:
+            self._open(lane, channels.decode_open(message))
+        elif kind == channels.ABOUT:
+            self._check_role(lane, ENDPOINT)
+            lane.about = channels.decode_about(message)
+        else:
+            self._take_for_channel(lane, kind, message)
+
+    def _take_for_channel(self, lane: _Lane, kind: int, message: bytes) -> None:
+        channel = channels.channel_of(message)
+        one = lane.carried.get(channel)
+        if one is None:
+            if channel > lane.last:
+                raise RemoteProtocolError(ErrorCode.BAD_FRAME, "a frame for a channel that was never opened")
+            return  # it ended here while this was on its way
+        if kind == channels.CREDIT:
+            one.take_credit(channels.credit_of(message))
+        elif kind == channels.END:
+            one.take_end()
+        else:
+            lane.forget(channel)
+            one.take_close()
+
+    def _check_role(self, lane: _Lane, *roles: str) -> None:
+        if lane.link.peer.role not in roles:
+            raise RemoteProtocolError(ErrorCode.NOT_ALLOWED, f"a {lane.link.peer.role} may not say this")
+
+    def _open(self, lane: _Lane, opening: Opening) -> None:
+        """Terminals come from endpoints; logins from endpoints, and from centers that pass them on."""
+        self._check_role(lane, ENDPOINT, *((CENTER,) if opening.service == Service.LOGIN and self._serve_login else ()))
+        if opening.channel <= lane.last:
+            raise RemoteProtocolError(ErrorCode.BAD_FRAME, "OPEN of a used channel")
+        lane.last = opening.channel
+        address = (opening.host, 0)
+        if opening.service == Service.CENTER and self._serve_terminal is not None:
+            self._serve_terminal(self._accept(lane, opening.channel), address, lane.link.peer.node)
+        elif opening.service == Service.LOGIN and self._serve_login is not None:
+            self._serve_login(self._accept(lane, opening.channel), address)
+        elif opening.service != Service.LOGIN or not self._pass_on(lane, opening):
+            lane.link.send_urgent(channels.encode_close(opening.channel))
+
+    def _accept(self, lane: _Lane, channel: int) -> ChannelSocket:
+        end = ChannelEnd(lane.link, channel, self._wake, lane.forget)
+        lane.carried[channel] = end
+        return ChannelSocket(end)
+
+    def _pass_on(self, lane: _Lane, opening: Opening) -> bool:
+        """Relay to the first linked login node; False if there is none."""
+        for login in self._lanes.values():
+            if login.link.peer.role != LOGIN or not login.link.is_open or login.last >= channels.LAST_CHANNEL:
+                continue
+            channel = login.last + 1
+            if not login.link.send(channels.encode_open(channel, Service.LOGIN, opening.host)):
+                continue
+            login.last = channel
+            near, far = _Relayed(lane, opening.channel), _Relayed(login, channel)
+            near.other, far.other = far, near
+            return True
+        return False
+
+    # ------------------------------------------------------------------ waking
+
+    def _wake(self, end: ChannelEnd) -> None:
+        """Once per turn of the hub, after the link's reader is done with its batch."""
+        if not self._woken:
+            self._run_callback(self._tell_woken)
+        self._woken.append(end)
+
+    def _tell_woken(self) -> None:
+        woken, self._woken = self._woken, []
+        for end in woken:
+            end.tell()
