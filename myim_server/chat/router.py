@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from cluster.directory import Directory, Place
@@ -43,7 +44,9 @@ _NO_LANES: dict[int, Lane] = {}
 _NOWHERE = Inbox(0, 0, Window())  # bound to nothing: whatever follows an opening that found nobody comes back from here
 _RECEIPTS_TO_SENDER = 3
 _RECEIPT_PAGE = 500
-_FULL_SECONDS = 0.25  # a link that took no more is not tried again for so long: what is under way goes through the store
+_FULL_SECONDS = 0.25  # a link that took no more is not tried for so long
+_RETURNS, _RETURNS_SECONDS = 2, 1.0  # so often within so long from one center for one target: then it is believed, not the directory
+_RETURNS_KEPT = 10_000
 _RETRY_MS = {ErrorCode.STORE_UNAVAILABLE: 1000, ErrorCode.SLOW_DOWN: 500, ErrorCode.BUSY: 500, ErrorCode.OUT_OF_ORDER: 0}
 
 
@@ -86,6 +89,7 @@ class Router:
         self._finder = around.finder
         self.post = around.post
         self._full: dict[int, float] = {}
+        self._returns: dict[tuple[int, int], tuple[int, float]] = {}
         self.copies = Copies(around.node_id, inboxes, self.parties, around.post)
         self.backlog = Backlog(
             around.node_id,
@@ -179,8 +183,8 @@ class Router:
 
     def send_once(self, party: Party, target: int, letter: Letter) -> None:
         """QoS 0: to every session of the target that has fetched, here or elsewhere, else to the store; never confirmed."""
-        user, data = party.session.user, self.copies.encode(party.session.user, target, letter, self.node_id)
-        if self.copies.give(target, data):
+        user = party.session.user
+        if self.copies.give(target, self.copies.encode(user, target, letter, self.node_id)):
             return
         if self.inboxes.of(target) or self._finder is None:  # one that is here and has not fetched yet will read it
             self._shelf.put_once(user, target, letter, self._stored_once)
@@ -222,13 +226,25 @@ class Router:
 
     def _found(self, lane: Lane, attempt: int, places: Sequence[Place]) -> None:
         now = self._now()
-        centers = [center for center in self.post.reachable(places) if self._full.get(center, 0.0) <= now]
+        centers = self.post.reachable(places)
+        if lane.queue:  # else it is a poke, and that is always worth it
+            centers = [center for center in centers if self._is_worth_trying(center, lane.target, now)]
         if self.inboxes.of(lane.target):
             centers = [self.node_id]
         if attempt == lane.attempt:
             lane.bound_inbox = centers  # of a lane that goes to another center: where else the target is
         self.carry_out(lane.found(attempt, centers[0] if centers else None, now))
         self._forget_if_gone(lane)
+
+    def _is_worth_trying(self, center: int, target: int, now: float) -> bool:
+        count, since = self._returns.get((target, center), (0, now))
+        return self._full.get(center, 0.0) <= now and (count < _RETURNS or now - since >= _RETURNS_SECONDS)
+
+    def _count_return(self, center: int, target: int, now: float) -> None:
+        if len(self._returns) >= _RETURNS_KEPT:
+            self._returns.clear()
+        count, since = self._returns.get((target, center), (0, now))
+        self._returns[(target, center)] = (count + 1, since) if now - since < _RETURNS_SECONDS else (1, now)
 
     def _forward(self, action: owner_side.Forward) -> None:
         lane = action.lane
@@ -275,10 +291,8 @@ class Router:
         self.carry_out(self.inboxes.end(self.node_id, lane.key, lane.target, action.attempt))
 
     def _poke(self, action: owner_side.Poke) -> None:
-        if action.center != self.node_id:
-            self.post.poke(action.center, action.lane.target)
-        else:
-            self.poke(action.lane.target)
+        tell = self.poke if action.center == self.node_id else partial(self.post.poke, action.center)
+        tell(action.lane.target)
 
     def poke(self, target: int) -> None:
         """A hint: the target has rows; its sessions here read."""
@@ -289,7 +303,7 @@ class Router:
         lane = action.lane
         if action.center != self.node_id:
             self.post.cut(action.center, "no answer to an attempt in time")
-        else:  # this center itself did not answer: its inbox lost track, so the binding is void
+        else:  # this center's own inbox lost track, so the binding is void
             self.carry_out(self.inboxes.end(self.node_id, lane.key, lane.target, action.attempt))
 
     def _store(self, action: owner_side.Store) -> None:
@@ -380,6 +394,7 @@ class Router:
         if lane is not None and lane.center == center:
             if self._finder is not None and center != self.node_id and attempt == lane.attempt:
                 self._finder.doubt(target, center)
+                self._count_return(center, target, self._now())
             self.carry_out(lane.returned(attempt, times, self._now()))
             if not lane.queue:
                 self._forget_if_gone(lane)
