@@ -177,8 +177,10 @@ class Town:
         for _, act in due:
             act()
         for center in self.centers.values():
-            for busy in (*center.router.busy_lanes, *center.router.busy_inboxes):
-                center.router.carry_out(busy.tick(self.now))
+            for lane in list(center.router.busy_lanes):
+                center.router.carry_out(lane.tick(self.now))
+            for inbox in list(center.router.busy_inboxes):
+                center.router.carry_out(inbox.tick(self.now))
 
     def pump(self) -> None:
         """Everything that is under way arrives, and what it causes."""
