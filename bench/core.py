@@ -1,7 +1,7 @@
 """The core bench: every figure issue 3 holds the center to, measured in one run beside the floor, medians of the repeats.
 
-What lives here: which servers and loads, in which order, how often; the goals; the table and the JSON. What must not: loads
-(`driver`, `loads`), how servers are started (`servers`). Never a test: figures are read by people, goals missed do not fail.
+What lives here: which servers and loads, in which order, how often; the goals. What must not: loads (`driver`, `loads`), how servers
+are started (`servers`). Never a test: figures are read by people, goals missed do not fail.
 
 Servers run on the first core this process may use, the driver (this process) and the database on the last.
 """
@@ -15,12 +15,12 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 from bench import loads
 from bench.driver import run_pairs
+from bench.figures import Figures, print_table
 from bench.line import Address, read_accounts
 from bench.servers import Database, Floor, Node
 
@@ -50,36 +50,6 @@ class Options:
     connections: int
     logins: int
     cores: tuple[int, int]
-
-
-@dataclass(slots=True)
-class Figure:
-    """One figure's samples, one per repeat."""
-
-    unit: str
-    samples: list[float] = field(default_factory=list)
-
-
-class Figures:
-    """All figures of a run, in the order of their first sample."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, Figure] = {}
-
-    def add(self, name: str, unit: str, sample: float) -> None:
-        """One more sample."""
-        self.rows.setdefault(name, Figure(unit)).samples.append(sample)
-
-    def summary(self) -> dict[str, dict[str, object]]:
-        """Per figure: median, samples, unit, and the goal with whether it is met, where there is one."""
-        summed: dict[str, dict[str, object]] = {}
-        for name, figure in self.rows.items():
-            middle = round(median(figure.samples), 3)
-            summed[name] = {"median": middle, "unit": figure.unit, "samples": figure.samples}
-            if name in GOALS:
-                goal, is_rate = GOALS[name], figure.unit.endswith("/s")
-                summed[name] |= {"goal": goal, "is_met": middle >= goal if is_rate else middle <= goal}
-        return summed
 
 
 def measure_pairs(figures: Figures, directory: Path, options: Options) -> None:
@@ -186,13 +156,6 @@ PARTS: dict[str, Callable[[Figures, Path, Options], None]] = {
 }
 
 
-def print_table(summary: dict[str, dict[str, object]]) -> None:
-    """The figures for people."""
-    for name, row in summary.items():
-        goal = f"goal {row['goal']:>8}  {'met' if row['is_met'] else 'MISSED'}" if "goal" in row else ""
-        print(f"{name:<52} {row['median']:>12} {row['unit']!s:<14} {goal}")
-
-
 def main() -> None:
     """Measure the parts asked for; 0 whatever the figures are, 1 when a load could not run."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -208,7 +171,7 @@ def main() -> None:
     options = Options(chosen.pairs, chosen.repeats, chosen.seconds, chosen.connections, chosen.logins, (cores[0], cores[-1]))
     os.sched_setaffinity(0, {cores[-1]})
     gc.disable()  # nothing here makes cycles; a collection would show up as the server's latency
-    figures = Figures()
+    figures = Figures(GOALS)
     with tempfile.TemporaryDirectory(prefix="myim-bench-") as directory:
         for part in chosen.only or PARTS:
             print(f"bench: {part} …", file=sys.stderr, flush=True)

@@ -14,6 +14,7 @@ import json
 import select
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from struct import Struct
@@ -33,7 +34,7 @@ STALLED_SECONDS = 20
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one run saw: rates in messages/s, latencies in µs, CPU in µs of the server per settled message."""
+    """What one run saw: rates in messages/s, latencies in µs, CPU in µs of the servers per settled message, all and each."""
 
     settled: int
     seconds: float
@@ -44,6 +45,7 @@ class Figures:
     driver_cpu_us: float
     messages_per_record: float
     stored: int
+    each_cpu_us: tuple[float, ...]
 
 
 class Sender:
@@ -204,18 +206,21 @@ def percentile(weighted: list[tuple[float, int]], share: float) -> float:
     return 0.0
 
 
-def measure(loop: Loop, server_pid: int, warm_seconds: float, seconds: float) -> Figures:
-    """Warm up, then measure for `seconds`."""
+def measure(loop: Loop, server_pids: Sequence[int], warm_seconds: float, seconds: float) -> Figures:
+    """Warm up, then measure for `seconds`; the CPU of all these processes is charged."""
     for sender in loop.senders:
         sender.start()
     loop.run(warm_seconds)
     for sender in loop.senders:
         sender.latencies.clear()
         sender.records = sender.stored = 0
-    before, cpu, own, start = loop.settled(), cpu_seconds(server_pid), time.process_time(), time.perf_counter()
+    before, own, start = loop.settled(), time.process_time(), time.perf_counter()
+    used = [cpu_seconds(pid) for pid in server_pids]
     loop.run(seconds)
-    took, cpu, own = time.perf_counter() - start, cpu_seconds(server_pid) - cpu, time.process_time() - own
+    took, own = time.perf_counter() - start, time.process_time() - own
+    used = [cpu_seconds(pid) - earlier for pid, earlier in zip(server_pids, used, strict=True)]
     settled = loop.settled() - before
+    each = 1e6 / max(settled, 1)
     latencies = [pair for sender in loop.senders for pair in sender.latencies]
     return Figures(
         settled,
@@ -223,20 +228,28 @@ def measure(loop: Loop, server_pid: int, warm_seconds: float, seconds: float) ->
         round(settled / took, 1),
         round(percentile(latencies, 0.5) * 1e6, 1),
         round(percentile(latencies, 0.99) * 1e6, 1),
-        round(cpu / max(settled, 1) * 1e6, 3),
-        round(own / max(settled, 1) * 1e6, 3),
+        round(sum(used) * each, 3),
+        round(own * each, 3),
         round(settled / max(sum(sender.records for sender in loop.senders), 1), 2),
         sum(sender.stored for sender in loop.senders),
+        tuple(round(one * each, 3) for one in used),
     )
 
 
 def run_pairs(address: Address, accounts: list[Account], window: int, server_pid: int, warm_seconds: float, seconds: float) -> Figures:
     """Connect an even number of accounts, the first half writing to the second, measure, and drop the connections."""
-    lines = open_lines(address, accounts)
-    half = len(lines) // 2
-    senders = [Sender(line, other.account.user, window) for line, other in zip(lines[:half], lines[half:], strict=True)]
-    figures = measure(Loop(senders, [Receiver(line) for line in lines[half:]]), server_pid, warm_seconds, seconds)
-    for line in lines:
+    return run_between((address, address), accounts, window, [server_pid], warm_seconds, seconds)
+
+
+def run_between(
+    addresses: tuple[Address, Address], accounts: list[Account], window: int, pids: Sequence[int], warm_seconds: float, seconds: float
+) -> Figures:
+    """As `run_pairs`, senders connecting to the first address and targets to the second."""
+    half = len(accounts) // 2
+    sending, taking = open_lines(addresses[0], accounts[:half]), open_lines(addresses[1], accounts[half:])
+    senders = [Sender(line, other.account.user, window) for line, other in zip(sending, taking, strict=True)]
+    figures = measure(Loop(senders, [Receiver(line) for line in taking]), pids, warm_seconds, seconds)
+    for line in sending + taking:
         line.socket.close()
     return figures
 
