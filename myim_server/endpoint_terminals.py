@@ -27,7 +27,7 @@ READ_BYTES = 65_536
 
 
 class Carrier(Protocol):
-    """What a terminal asks of its endpoint. buffer: shared by all, copied out at once by who reads into it; room: its part behind a head."""
+    """What a terminal asks of its endpoint. buffer: shared by all, who reads into it copies it out at once; room: behind the head."""
 
     buffer: bytearray
     view: memoryview

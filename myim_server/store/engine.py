@@ -19,6 +19,7 @@ from myim_server.store import checks
 from myim_server.store.accounts import Accounts
 from myim_server.store.changes import Changes
 from myim_server.store.database import MARIADB, MYSQL, SQLITE, Database, Tongue
+from myim_server.store.endpoints import Endpoints
 from myim_server.store.nodes import Nodes
 from myim_server.store.offline import Offline
 from myim_server.store.receipts import Receipts
@@ -63,6 +64,7 @@ class Store:
         self.tickets = TicketKeys(database)
         self.throttles = Throttles(database)
         self.nodes = Nodes(database)
+        self.endpoints = Endpoints(database)
 
     def close(self) -> None:
         """Close the connections; idempotent."""

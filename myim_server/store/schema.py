@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql
 
 # In their order; the last is what this program needs. Old names never change.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 VERSION_TABLE = "myim_schema"
 COLLATION = "utf8mb4_bin"
 MYSQL_TABLE = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": COLLATION}
@@ -184,4 +184,14 @@ nodes = _table(
     Column("id", U64, primary_key=True, autoincrement=False),
     Column("boots", BigInteger, nullable=False),
     Column("booted", BigInteger, nullable=False),
+)
+
+endpoints = _table(
+    "endpoints",
+    Column("node", U64, primary_key=True, autoincrement=False),
+    Column("fingerprint", _bytes(32), nullable=False),
+    Column("name", _text(128), nullable=False),
+    Column("admitted", BigInteger, nullable=False),
+    Column("revoked", BigInteger, nullable=True),
+    Index("endpoints_name", "name", unique=True),
 )
