@@ -57,6 +57,42 @@ def wall_clock() -> int:
     return time.time_ns() // 1000
 
 
+class Seat(NamedTuple):
+    """Which of several workers on one port a process is: its number, from 1, and the loopback ports they meet at if no other is given."""
+
+    number: int
+    link_ports: tuple[int, ...]
+
+    @property
+    def directory(self) -> str:
+        """Where in the data directory this worker keeps what is its own."""
+        return f"worker-{self.number}"
+
+
+def seated(config: Config, seat: Seat) -> Config:
+    """The configuration of one worker: the first has all roles, the others are centers; each has a link door and knows the others'."""
+    count, position = len(seat.link_ports), seat.number - 1
+    links = config.links
+    if links.listen is None:
+        doors = [Address("127.0.0.1", port) for port in seat.link_ports]
+    else:
+        doors = [Address(links.listen.host, links.listen.port + number) for number in range(count)]
+    told = links.advertise and Address(links.advertise.host, links.advertise.port + position)
+    others = [_seen_from_here(door) for door in doors if door != doors[position]] if config.directory.kind == "memory" else []
+    metrics = config.metrics.listen
+    return config.model_copy(
+        update={
+            "node": config.node.model_copy(update={"roles": config.node.roles if position == 0 else ("center",)}),
+            "links": links.model_copy(update={"listen": doors[position], "advertise": told, "peers": (*links.peers, *others)}),
+            "metrics": config.metrics.model_copy(update={"listen": metrics and Address(metrics.host, metrics.port + position)}),
+        }
+    )
+
+
+def _seen_from_here(door: Address) -> Address:
+    return Address("::1" if ":" in door.host else "127.0.0.1", door.port) if door.is_wildcard else door
+
+
 class Loops:
     """Work that is done again and again; what the store cannot do now is done next time."""
 
