@@ -83,7 +83,8 @@ class Database:
 
 @dataclass(slots=True)
 class Node:
-    """A node with every role, configured for many connections from one address; `start` it, `mint` before or while it runs."""
+    """A node, with every role but where `settings` says otherwise, that takes many connections from one address; `start` it, `mint`
+    before or while it runs."""
 
     directory: Path
     database: Database | None = None
@@ -129,8 +130,15 @@ class Node:
         """Start it and wait until both doors are open; `program` stands in for the server's own command line."""
         command = [*program, "node", "--config", str(self.config)]
         self.process = Process(command, self.directory / "node.log", self.core, self.environment)
-        for port in (self.login_port, self.center_port):
+        for port in self.doors:
             self.process.await_listening(port)
+
+    @property
+    def doors(self) -> list[int]:
+        """The ports of the roles it has."""
+        roles = self.settings.get("node", {}).get("roles", ["login", "center"])
+        assert isinstance(roles, list)
+        return [port for role, port in (("login", self.login_port), ("center", self.center_port)) if role in roles]
 
     def stop(self) -> None:
         """End it in order."""
@@ -145,10 +153,15 @@ class Node:
         self.process = None
 
     def mint(self, count: int, prefix: str) -> Path:
-        """A file of `count` accounts with tokens; RuntimeError with what the command said when it fails."""
+        """A file of `count` accounts with tokens; RuntimeError as `admin`."""
         out = self.directory / f"{prefix}.jsonl"
-        arguments = ["mint", "--config", str(self.config), "--count", str(count), "--prefix", prefix, "--out", str(out)]
-        done = subprocess.run([PYTHON, "-m", "myim_server", "admin", *arguments], capture_output=True, text=True, timeout=300)
-        if done.returncode:
-            raise RuntimeError(f"admin mint ended with {done.returncode}: {done.stderr[-2000:]}")
+        self.admin("mint", "--count", str(count), "--prefix", prefix, "--out", str(out))
         return out
+
+    def admin(self, verb: str, *arguments: str) -> str:
+        """What an operator's command printed; RuntimeError with what it said when it fails."""
+        command = [PYTHON, "-m", "myim_server", "admin", verb, "--config", str(self.config), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        if done.returncode:
+            raise RuntimeError(f"admin {verb} ended with {done.returncode}: {done.stderr[-2000:]}")
+        return done.stdout

@@ -1,0 +1,185 @@
+"""What the directory costs and how it bears losing Hazelcast: bytes for a message, waits without any member, the way back.
+
+What lives here: loads over two centers with Hazelcast behind a counting proxy. What must not: starting servers (cluster_servers), what a
+single lookup costs (cluster_lookups, a process of its own).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import loads
+from bench.cluster_options import Options
+from bench.cluster_servers import MEMBER_WIRE, Cluster
+from bench.driver import Loop, Receiver, Sender, percentile
+from bench.figures import Figures
+from bench.line import Account, Line, open_lines
+
+QUIET_SECONDS = 10.0
+GONE_SECONDS = 12.0
+NEWCOMERS = 100
+
+
+def measure_directory(figures: Figures, directory: Path, options: Options) -> None:
+    """All figures that need two centers and one member, in one cluster; the member is lost last."""
+    patient = {"center": {"idle_ping_seconds": 3600, "idle_close_seconds": 7200}}  # idle lines answer nothing
+    cluster = Cluster(directory / "directory", core=options.cores[0], settings=patient)
+    pairs = cluster.accounts(2 * options.pairs, "known")
+    strangers = cluster.accounts(2 * NEWCOMERS * 2 * options.repeats, "stranger")
+    many = cluster.accounts(options.sessions, "many")
+    cluster.start()
+    try:
+        for number in range(options.repeats):
+            _bytes_per_message(figures, cluster, pairs, options)
+            fresh = strangers[2 * NEWCOMERS * number :][: 2 * NEWCOMERS]
+            _found_elsewhere(figures, cluster, fresh[:NEWCOMERS])
+            _lookups(figures, cluster, fresh, options)
+        rest = strangers[2 * NEWCOMERS * options.repeats :]
+        for number in range(options.repeats):
+            _without_members(figures, cluster, pairs, rest[2 * NEWCOMERS * number :][: 2 * NEWCOMERS])
+        for _ in range(options.repeats):
+            _restarted(figures, cluster, many, options)
+    finally:
+        cluster.stop()
+
+
+def _loop(cluster: Cluster, accounts: Sequence[Account], window: int) -> tuple[Loop, list[Line]]:
+    """Half of the accounts at the first center, writing to the other half at the second."""
+    half = len(accounts) // 2
+    sending, taking = open_lines(cluster.address(0), accounts[:half]), open_lines(cluster.address(1), accounts[half:])
+    senders = [Sender(line, other.account.user, window) for line, other in zip(sending, taking, strict=True)]
+    return Loop(senders, [Receiver(line) for line in taking]), sending + taking
+
+
+def _to_member(cluster: Cluster) -> int:
+    """Bytes all centers have sent to the member so far, and it to them."""
+    assert cluster.proxy is not None
+    count = cluster.proxy.counts()[MEMBER_WIRE]
+    return count.up + count.down
+
+
+def _bytes_per_message(figures: Figures, cluster: Cluster, accounts: Sequence[Account], options: Options) -> None:
+    """Known users at full pace, then the same sessions idle for as long: leases and heartbeats go on in both."""
+    loop, lines = _loop(cluster, accounts, 8)
+    for sender in loop.senders:
+        sender.start()
+    loop.run(options.seconds)  # all are known now
+    seconds = max(options.seconds, QUIET_SECONDS)
+    before, settled = _to_member(cluster), loop.settled()
+    loop.run(seconds)
+    busy, settled = _to_member(cluster) - before, loop.settled() - settled
+    loop.drain()
+    before = _to_member(cluster)
+    loop.run(seconds)
+    idle = _to_member(cluster) - before
+    loads.close(lines)
+    figures.add("bytes to and from Hazelcast, each message between known users", "bytes", round(max(0, busy - idle) / max(settled, 1), 3))
+    figures.add("bytes to and from Hazelcast, busy", "bytes/second", round(busy / seconds, 1))
+    figures.add("bytes to and from Hazelcast, idle", "bytes/second", round(idle / seconds, 1))
+
+
+def _found_elsewhere(figures: Figures, cluster: Cluster, accounts: Sequence[Account]) -> None:
+    """One user after the other comes online at the second center, while one at the first writes to it until it is reached."""
+    writer, *newcomers = accounts
+    line = open_lines(cluster.address(0), [writer])[0]
+    waits = []
+    for newcomer in newcomers:
+        came = open_lines(cluster.address(1), [newcomer])
+        start = time.perf_counter()
+        loop = Loop([Sender(line, newcomer.user, 1)], [Receiver(came[0])])
+        sender = loop.senders[0]
+        sender.start()
+        while sender.settled == sender.stored:
+            loop.run(0.001)
+            if time.perf_counter() - start > 20:
+                raise TimeoutError("a user who is online was not reached for 20 s")
+        waits.append((time.perf_counter() - start, 1))
+        loop.drain()
+        loads.close(came)
+    loads.close([line])
+    figures.add("from login to being reached from another center, p50", "ms", round(percentile(waits, 0.5) * 1e3, 2))
+    figures.add("from login to being reached from another center, longest", "ms", round(max(waits)[0] * 1e3, 2))
+
+
+def _lookups(figures: Figures, cluster: Cluster, accounts: Sequence[Account], options: Options) -> None:
+    """A lookup's cost, by a process that asks as a center does, for users who are online."""
+    lines = open_lines(cluster.address(0), accounts)
+    try:
+        said = json.loads(_observe(cluster, "lookups", [account.user for account in accounts], options))
+    finally:
+        loads.close(lines)
+    for name, (unit, value) in said.items():
+        figures.add(f"lookup, {name}", unit, value)
+
+
+def _observe(cluster: Cluster, verb: str, users: Sequence[int], options: Options) -> str:
+    """What `bench.cluster_lookups` printed."""
+    assert cluster.hazelcast is not None
+    command = [
+        sys.executable, "-m", "bench.cluster_lookups", verb, "--member", f"127.0.0.1:{cluster.hazelcast.port}",
+        "--cluster-name-file", str(cluster.hazelcast.cluster_name_file), "--secret-file", str(cluster.directory / "cluster.secret"),
+        "--core", str(options.cores[1]),
+    ]  # fmt: skip
+    done = subprocess.run(command, input=json.dumps(users), capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        raise RuntimeError(f"the observer ended with {done.returncode}: {done.stderr[-2000:]}")
+    return done.stdout
+
+
+def _without_members(figures: Figures, cluster: Cluster, known: Sequence[Account], strangers: Sequence[Account]) -> None:
+    """The only member is killed while pairs talk and strangers write for the first time; what they wait for at most. Then it is back."""
+    assert cluster.hazelcast is not None
+    loop, lines = _loop(cluster, known, 1)
+    for sender in loop.senders:
+        sender.start()
+    loop.run(1.0)
+    usual = _longest(loop.senders)
+    first, more = _loop(cluster, strangers, 1)
+    both = Loop(loop.senders + first.senders, [end for each in (loop, first) for end in each.ends.values() if isinstance(end, Receiver)])
+    cluster.hazelcast.kill()
+    pause = GONE_SECONDS / len(first.senders)
+    for sender in first.senders:
+        sender.start()
+        sender.is_open = False  # one message each
+        both.run(pause)
+    both.drain()
+    figures.add("longest wait of a message, Hazelcast there", "ms", usual)
+    figures.add("longest wait of a message, Hazelcast gone, known users", "ms", _longest(loop.senders))
+    figures.add("longest wait of a message, Hazelcast gone, unknown users", "ms", _longest(first.senders))
+    stored = sum(sender.stored for sender in both.senders)
+    figures.add("messages stored for users online while Hazelcast was gone", "messages", stored)
+    loads.close(lines + more)
+    cluster.hazelcast.start()
+
+
+def _longest(senders: Sequence[Sender]) -> float:
+    """The longest settling so far, ms; forgets all."""
+    longest = max((latency for sender in senders for latency, _ in sender.latencies), default=0.0)
+    for sender in senders:
+        sender.latencies.clear()
+    return round(longest * 1e3, 2)
+
+
+def _restarted(figures: Figures, cluster: Cluster, accounts: Sequence[Account], options: Options) -> None:
+    """All sessions stay; the member is killed and started anew, empty; until an observer finds everybody where they are."""
+    assert cluster.hazelcast is not None
+    half = len(accounts) // 2
+    lines = open_lines(cluster.address(0), accounts[:half]) + open_lines(cluster.address(1), accounts[half:])
+    users = [account.user for account in accounts]
+    try:
+        _observe(cluster, "complete", users, options)
+        cluster.hazelcast.kill()
+        killed = time.monotonic()
+        cluster.hazelcast.start()
+        ready = time.monotonic()
+        complete = float(_observe(cluster, "complete", users, options))
+        figures.add(f"directory complete again for {len(users)} sessions, after the member was back", "s", round(complete - ready, 2))
+        figures.add(f"directory complete again for {len(users)} sessions, after the member was killed", "s", round(complete - killed, 2))
+    finally:
+        loads.close(lines)
+

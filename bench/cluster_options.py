@@ -1,0 +1,21 @@
+"""How much the cluster bench measures, and which cores it may use.
+
+What lives here: the values every part of the bench is given. What must not: parts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How much to measure; `cores` are (centers and endpoints, driver and the rest); `terminals` are SDK clients."""
+
+    pairs: int
+    repeats: int
+    seconds: float
+    connections: int
+    sessions: int
+    terminals: int
+    cores: tuple[int, int]
