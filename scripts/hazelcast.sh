@@ -85,7 +85,7 @@ start() {
     [ -s "$dir/port" ] || free_port "$(cat "$dir/listen")" >"$dir/port"
     [ ${#join[@]} -gt 0 ] && printf '%s\n' "${join[@]}" >"$dir/join"
     [ -s "$dir/join" ] && mapfile -t join <"$dir/join"
-    (umask 077; : >"$dir/member.log")  # it names the cluster
+    rm -f "$dir/member.log"; (umask 077; : >"$dir/member.log")  # it names the cluster
     write_config "$dir" ${join[@]+"${join[@]}"}
     # A small heap and the quick compiler: it starts in a second or two and idles on little; a directory is no heavy work.
     setsid java "-Xmx$heap" -Xms32m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:+ExitOnOutOfMemoryError \
