@@ -18,6 +18,7 @@ import gevent
 from gevent import Timeout
 
 from myim_wire.channels import DATA, DATA_HEAD, HEAD_BYTES, Credit, encode_close, encode_credit, encode_end
+from myim_wire.errors import ErrorCode
 
 READABLE = 1
 _FULL_LINK_SECONDS = 0.02  # until a link that took nothing more is asked again
@@ -43,7 +44,7 @@ class Link(Protocol):
     def is_open(self) -> bool: ...
     def send(self, message: bytes) -> bool: ...
     def send_urgent(self, message: bytes) -> bool: ...
-    def close(self, code: int) -> None: ...
+    def close(self, code: ErrorCode, reason: str) -> None: ...
 
 
 class ChannelEnd:
@@ -180,7 +181,7 @@ class ChannelEnd:
     def _say(self, message: bytes) -> None:
         # What is said once and for all: a link that is too full even for that has a peer that takes nothing.
         if not self._link.send_urgent(message):
-            self._link.close(0)
+            self._link.close(ErrorCode.TOO_SLOW, "not even an answer fits any more")
 
 
 class ChannelSocket:

@@ -166,7 +166,7 @@ class Channels:
                 self._take(lane, message)
         except RemoteProtocolError as error:
             self._log.warning("link_broke_channel_rules", node=link.peer.node, role=link.peer.role, why=error.text)
-            link.close(error.code)
+            link.close(error.code, error.text)
 
     def _tell_draining(self, lane: _Lane) -> None:
         if lane.link.peer.role == ENDPOINT:

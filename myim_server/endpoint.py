@@ -248,7 +248,7 @@ class Endpoint:
                 self._take(lane, message)
         except RemoteProtocolError as error:
             self._log.warning("link_broke_channel_rules", node=link.peer.node, role=link.peer.role, why=error.text)
-            link.close(error.code)
+            link.close(error.code, error.text)
 
     def _take(self, lane: Lane, message: bytes) -> None:
         kind = message[0]

@@ -71,7 +71,7 @@ class Lane:
     def say(self, message: bytes) -> None:
         """What must arrive: a link too full even for that has a peer that takes nothing."""
         if self.link.is_open and not self.link.send_urgent(message):
-            self.link.close(ErrorCode.TOO_SLOW)
+            self.link.close(ErrorCode.TOO_SLOW, "not even an answer fits any more")
 
 
 class Terminal:

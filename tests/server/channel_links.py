@@ -8,6 +8,8 @@ from typing import NamedTuple, Protocol
 
 import gevent
 
+from myim_wire.errors import ErrorCode
+
 
 class Peer(NamedTuple):
     """Who is at the other end."""
@@ -36,7 +38,7 @@ class FakeLink:
         self.is_full = False
         self.is_stuck = False
         self.sent: list[bytes] = []
-        self.closed_with: int | None = None
+        self.closed_with: ErrorCode | None = None
         self.other: FakeLink | None = None
         self._on_its_way: deque[bytes] = deque()
 
@@ -58,7 +60,7 @@ class FakeLink:
         if self.is_open and self.other is not None:
             self.other.events.take(self.other, messages)
 
-    def close(self, code: int = 0) -> None:
+    def close(self, code: ErrorCode = ErrorCode.SHUTDOWN, reason: str = "") -> None:
         for end in (self, self.other):
             if end is not None and end.is_open:
                 end.is_open = False

@@ -60,7 +60,7 @@ class Wired:
     def is_cut_for(self) -> ErrorCode:
         wait_until(lambda: not self.near.is_open)
         assert self.near.closed_with is not None
-        return ErrorCode(self.near.closed_with)
+        return self.near.closed_with
 
 
 def data(channel: int, content: bytes) -> bytes:
