@@ -38,6 +38,7 @@ from myim_client import (  # noqa: E402
 )
 from myim_client.errors import LoginNeeded  # noqa: E402
 from myim_client.profile import Profile  # noqa: E402
+from tests.chaos.applications import home_of  # noqa: E402
 from tests.chaos.history import RECEIVED, STORED, Event, Kind, digest_of, encode_events  # noqa: E402
 
 MOST_UNSETTLED = 64
@@ -140,7 +141,7 @@ class User:
     def servers(self) -> list[tuple[str, int]]:
         """Every door, the user's own first: users are spread over them, the same way at every start."""
         doors = [(host, port) for host, port in self.settings.servers]
-        home = Random(f"home {self.settings.seed} {self.place}").randrange(len(doors))
+        home = home_of(self.settings.seed, self.place, len(doors))
         return doors[home:] + doors[:home]
 
     def _terminal(self) -> Terminal:

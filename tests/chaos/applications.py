@@ -13,12 +13,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 from bench.processes import Process, wait_until
 from bench.servers import PYTHON
 from tests.chaos.history import Event, decode_events
 
 STALLED_SECONDS = 120.0
+
+
+def home_of(seed: int, place: int, doors: int) -> int:
+    """Which of its doors the user at that place among all users tries first, the same way at every start."""
+    return Random(f"home {seed} {place}").randrange(doors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,7 @@ class Crowd:
     """All applications of a run, with their files in `directory`; `start`, and `stop` whatever happened."""
 
     def __init__(self, directory: Path, traffic: Traffic, accounts: Path, servers: Sequence[tuple[str, int]]) -> None:
-        self.directory, self.traffic = directory, traffic
+        self.directory, self.traffic, self.accounts = directory, traffic, accounts
         self.applications = [Application(directory, traffic, share, accounts, servers) for share in range(traffic.applications)]
 
     def start(self) -> None:
