@@ -62,7 +62,7 @@ class BatchEncoder:
 
 
 class BatchDecoder:
-    """Bytes of one direction in, messages out; `consumed` counts the contents of all frames so far, in bytes."""
+    """Bytes of one direction in, messages out; `consumed` counts the bytes of all batches so far, without their MACs."""
 
     __slots__ = ("_frames", "_key", "_sequence", "consumed")
 
@@ -77,8 +77,9 @@ class BatchDecoder:
         messages: list[bytes] = []
         frames = self._frames.feed(data)
         for content in frames:
-            self.consumed += len(content)
-            messages += _split(self._body(content))
+            body = self._body(content)
+            self.consumed += len(body)
+            messages += _split(body)
         if self._frames.has_stopped:
             self._frames.feed(b"")  # judges the header it stopped at
         return messages

@@ -15,6 +15,8 @@ from myim_server.chat.lane import Letter
 from myim_wire import peer_messages
 from myim_wire.peer_messages import MAX_TOLD, Came
 
+_PART_BYTES = 65_536
+
 Sender = tuple[int, int, int, int]  # user, slot, generation, number of a session
 
 
@@ -60,7 +62,14 @@ class Post:
 
     def open(self, center: int, sender: Sender, target: int, attempt: int, letters: Sequence[Letter]) -> bool:
         """Letters that open a lane; False: not sent."""
-        return self._mesh.send(center, peer_messages.encode_open(sender, target, attempt, _plain(letters)))
+        parts = _in_parts(_plain(letters))
+        if not self._mesh.send(center, peer_messages.encode_open(sender, target, attempt, parts[0])):
+            return False
+        for part in parts[1:]:
+            if not self._mesh.send(center, peer_messages.encode_follow(sender[0], sender[1], target, attempt, part)):
+                self.end(center, sender[0], sender[1], target, attempt)
+                return False
+        return True
 
     def follow(self, center: int, user: int, slot: int, target: int, attempt: int, letters: Sequence[Letter]) -> bool:
         """Letters of an open lane; False: not sent."""
@@ -117,6 +126,19 @@ class Post:
     def _must_send(self, center: int, message: bytes) -> None:
         if not self._mesh.send(center, message, is_urgent=True):
             self._mesh.cut(center, "an answer found no room")
+
+
+def _in_parts(letters: list[tuple[int, int, bytes]]) -> list[list[tuple[int, int, bytes]]]:
+    """What a terminal may have unsettled is more than one message of a link holds."""
+    parts: list[list[tuple[int, int, bytes]]] = [[]]
+    size = 0
+    for letter in letters:
+        if size > _PART_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(letter)
+        size += len(letter[2])
+    return parts
 
 
 def _plain(letters: Sequence[Letter]) -> list[tuple[int, int, bytes]]:
