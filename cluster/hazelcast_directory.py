@@ -78,7 +78,7 @@ class HazelcastDirectory:
         self._seen_members: frozenset[str] = frozenset()
         self._is_available = False
         self._held_until = self._hold = 0.0
-        self._failures = self._looks = 0
+        self._failures = self._looks = self._settling = 0
         self._alarmed = -_ALARM_SECONDS
         self._since: float | None = None
         self._is_stopped = False
@@ -157,7 +157,7 @@ class HazelcastDirectory:
     @property
     def waiting(self) -> int:
         """Users whose entries are still to be brought in line; for status pages."""
-        return self._listing.waiting
+        return self._listing.waiting + self._settling
 
     # --- the question ---
 
@@ -291,7 +291,11 @@ class HazelcastDirectory:
         self._work.wait()
         self._work.clear()
         while (online := self._online()) is not None and (users := self._listing.take_dirty(_BATCH_USERS)):
-            self._writer.settle(online, users, self._pace.answer)
+            self._settling = len(users)
+            try:
+                self._writer.settle(online, users, self._pace.answer)
+            finally:
+                self._settling = 0
 
     def _sweep(self) -> None:
         """Looks at every user of ours once, evenly over the pass."""

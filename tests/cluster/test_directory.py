@@ -6,20 +6,30 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from cluster.directory import Directory, Place, Server
+from cluster.hazelcast_directory import HazelcastDirectory
 from cluster.memory_directory import MemoryDirectory
+from tests.cluster.hazelcast_member import centers, wait_until
+
+Ask = pytest.FixtureRequest
 
 
 @contextmanager
-def in_memory() -> Iterator[Directory]:
+def in_memory(_: Ask) -> Iterator[Directory]:
     yield MemoryDirectory()
 
 
-DIRECTORIES: dict[str, Callable[[], AbstractContextManager[Directory]]] = {"memory": in_memory}
+@contextmanager
+def in_hazelcast(request: Ask) -> Iterator[Directory]:
+    with centers(request.getfixturevalue("member"), 10) as (center,):
+        yield center.directory
+
+
+DIRECTORIES: dict[str, Callable[[Ask], AbstractContextManager[Directory]]] = {"memory": in_memory, "hazelcast": in_hazelcast}
 
 
 @pytest.fixture(params=DIRECTORIES)
 def directory(request: pytest.FixtureRequest) -> Iterator[Directory]:
-    with DIRECTORIES[request.param]() as made:
+    with DIRECTORIES[request.param](request) as made:
         yield made
 
 
@@ -28,6 +38,9 @@ def place(slot: int = 0, number: int = 1, generation: int = 1, center: int = 10)
 
 
 def found(directory: Directory, user: int) -> list[Place]:
+    """What it says once everything it was told is in."""
+    if isinstance(directory, HazelcastDirectory):
+        wait_until(lambda: not directory.waiting)
     answer = directory.find([user])
     assert answer is not None
     return list(answer[user])
@@ -68,7 +81,7 @@ def test_only_exactly_what_was_listed_is_taken_back(directory: Directory) -> Non
     for one in (old, new, other):
         directory.publish(1, one)
     directory.remove(1, old)
-    assert set(directory.places(1)) == {new, other}
+    assert set(found(directory, 1)) == {new, other}
     directory.remove(1, new)
     assert found(directory, 1) == [other]
     directory.remove(1, other)
@@ -93,7 +106,7 @@ def test_after_it_was_taken_back_a_terminal_may_be_listed_again(directory: Direc
 def test_ids_of_sixty_four_bits_are_kept(directory: Directory) -> None:
     user, far = (1 << 64) - 1, Place((1 << 64) - 1, (1 << 63) + 5, 63, (1 << 32) - 1, (1 << 64) - 1)
     directory.publish(user, far)
-    assert list(directory.places(user)) == [far]
+    assert list(found(directory, user)) == [far]
 
 
 def server(node: int, priority: int = 10, load: int = 0, is_draining: bool = False, role: str = "center") -> Server:
