@@ -91,12 +91,15 @@ def test_nodes_that_dial_each_other_keep_exactly_one_link(make: Making) -> None:
     nodes = [make() for _ in range(4)]
     for node in nodes:
         node.knows(*[other for other in nodes if other is not node])
-    wait_until(lambda: all(len(node.mesh.linked()) == 3 for node in nodes))
-    for node in nodes:
-        for other in nodes:
-            if other is not node:
-                assert len(node.mesh._links[other.id]) == 1
-                assert node.mesh.send(other.id, b"\x10hello")
+    pairs = [(node, other) for node in nodes for other in nodes if other is not node]
+
+    def is_dialed_by_the_lower(node: Node, other: Node) -> bool:
+        link = node.mesh.link(other.id)
+        return link is not None and link.is_dialer == (node.id < other.id)
+
+    wait_until(lambda: all(is_dialed_by_the_lower(*pair) for pair in pairs))
+    assert all(len(node.mesh.linked()) == 3 for node in nodes)
+    assert all(node.mesh.send(other.id, b"\x10hello") for node, other in pairs)
     wait_until(lambda: all(len(node.told) == 3 for node in nodes))
 
 
