@@ -118,7 +118,7 @@ def _lookups(figures: Figures, cluster: Cluster, accounts: Sequence[Account], op
 
 
 def _observe(cluster: Cluster, verb: str, users: Sequence[int], options: Options) -> str:
-    """What `bench.cluster_lookups` printed."""
+    """What `bench.cluster_lookups` printed last; its directory logs to stdout too."""
     assert cluster.hazelcast is not None
     command = [
         sys.executable, "-m", "bench.cluster_lookups", verb, "--member", f"127.0.0.1:{cluster.hazelcast.port}",
@@ -128,7 +128,7 @@ def _observe(cluster: Cluster, verb: str, users: Sequence[int], options: Options
     done = subprocess.run(command, input=json.dumps(users), capture_output=True, text=True, timeout=300)
     if done.returncode:
         raise RuntimeError(f"the observer ended with {done.returncode}: {done.stderr[-2000:]}")
-    return done.stdout
+    return done.stdout.splitlines()[-1]
 
 
 def _without_members(figures: Figures, cluster: Cluster, known: Sequence[Account], strangers: Sequence[Account]) -> None:

@@ -29,6 +29,7 @@ BODY_BYTES = 100
 SETTLE_SECONDS = 30.0
 CONNECT_SECONDS = 30.0
 AWAY_SECONDS = (1.0, 6.0)
+STOP_SECONDS = 5.0
 
 crowds: dict[int, Crowd] = {}
 
@@ -69,6 +70,7 @@ class Talker(User):
         self.crowd = crowds[id(self.environment)]
         self.place = len(self.crowd.everybody)
         self.sent = 0
+        self.is_over = False
         self.shown: dict[int, int] = {}
         is_registered = random.random() < self.environment.parsed_options.login_share
         member = self.timed("register", self.crowd.register) if is_registered else self.crowd.minted()
@@ -81,9 +83,10 @@ class Talker(User):
 
     def on_stop(self) -> None:
         """Leave in order."""
+        self.is_over = True
         if hasattr(self, "listener"):
-            self.listener.kill()
             self.go()
+            self.listener.join(STOP_SECONDS)  # never killed: it may hold the profile
 
     @task(20)
     def chat(self) -> None:
@@ -122,7 +125,7 @@ class Talker(User):
 
     def listen(self) -> None:
         """Show what arrives, for as long as the user lives."""
-        while True:
+        while not self.is_over:
             client = self.client
             if client is None:
                 gevent.sleep(0.1)
