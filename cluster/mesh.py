@@ -120,8 +120,7 @@ class MeshLinkManager:
             self._server.close()
         for link in self._all():
             link.close(ErrorCode.SHUTDOWN, "this node stops")
-        gevent.joinall(list(self._dialers.values()), timeout=1)
-        gevent.killall(list(self._dialers.values()))
+        gevent.killall(list(self._dialers.values()), timeout=1)
         self._dialers.clear()
         self._accepted.kill(timeout=1)
 
