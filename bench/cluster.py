@@ -66,7 +66,7 @@ def main() -> None:
     figures = Figures(GOALS)
     with tempfile.TemporaryDirectory(prefix="myim-bench-") as directory:
         for part in chosen.only or PARTS:
-            os.sched_setaffinity(0, set(cores) if part == "kills" else {cores[-1]})
+            os.sched_setaffinity(0, set(cores) if part in ("totals", "kills") else {cores[-1]})
             print(f"bench: {part} …", file=sys.stderr, flush=True)
             PARTS[part](figures, Path(directory), options)
     summary = figures.summary()

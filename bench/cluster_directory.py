@@ -28,12 +28,11 @@ NEWCOMERS = 100
 def measure_directory(figures: Figures, directory: Path, options: Options) -> None:
     """All figures that need two centers and one member, in one cluster; the member is lost last."""
     patient = {"center": {"idle_ping_seconds": 3600, "idle_close_seconds": 7200}}  # idle lines answer nothing
-    cluster = Cluster(directory / "directory", core=options.cores[0], settings=patient)
-    pairs = cluster.accounts(2 * options.pairs, "known")
-    strangers = cluster.accounts(2 * NEWCOMERS * 2 * options.repeats, "stranger")
-    many = cluster.accounts(options.sessions, "many")
-    cluster.start()
-    try:
+    with Cluster(directory / "directory", core=options.cores[0], settings=patient) as cluster:
+        pairs = cluster.accounts(2 * options.pairs, "known")
+        strangers = cluster.accounts(2 * NEWCOMERS * 2 * options.repeats, "stranger")
+        many = cluster.accounts(options.sessions, "many")
+        cluster.start()
         for number in range(options.repeats):
             _bytes_per_message(figures, cluster, pairs, options)
             fresh = strangers[2 * NEWCOMERS * number :][: 2 * NEWCOMERS]
@@ -44,8 +43,6 @@ def measure_directory(figures: Figures, directory: Path, options: Options) -> No
             _without_members(figures, cluster, pairs, rest[2 * NEWCOMERS * number :][: 2 * NEWCOMERS])
         for _ in range(options.repeats):
             _restarted(figures, cluster, many, options)
-    finally:
-        cluster.stop()
 
 
 def _loop(cluster: Cluster, accounts: Sequence[Account], window: int) -> tuple[Loop, list[Line]]:

@@ -56,10 +56,9 @@ class Terminals:
 
 def measure_kills(figures: Figures, directory: Path, options: Options) -> None:
     """Two centers with terminals on both; each time the one that holds more of them is killed, and started again afterwards."""
-    cluster = Cluster(directory / "kills")
-    accounts = cluster.centers[0].mint(options.terminals, "away")
-    cluster.start()
-    try:
+    with Cluster(directory / "kills") as cluster:
+        accounts = cluster.centers[0].mint(options.terminals, "away")
+        cluster.start()
         servers = [f"127.0.0.1:{center.center_port}" for center in cluster.centers]
         terminals = Terminals(directory, accounts, f"127.0.0.1:{cluster.centers[0].login_port}", servers)
         where = dict(terminals.where)
@@ -68,8 +67,6 @@ def measure_kills(figures: Figures, directory: Path, options: Options) -> None:
                 _kill_one(figures, cluster, terminals, servers, where)
         finally:
             terminals.stop()
-    finally:
-        cluster.stop()
 
 
 def _kill_one(figures: Figures, cluster: Cluster, terminals: Terminals, servers: list[str], where: dict[str, int]) -> None:

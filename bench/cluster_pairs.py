@@ -6,7 +6,6 @@ What lives here: the pairs' loads over a cluster, and the endpoint's idle channe
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from bench import loads
@@ -23,14 +22,11 @@ WINDOWS = (1, 8, 64)
 def measure_across(figures: Figures, directory: Path, options: Options) -> None:
     """Within a center, across two by plain and by TLS links, in turns."""
     for security in ("plain", "tls"):
-        cluster = Cluster(directory / security, security=security, core=options.cores[0])
-        accounts = cluster.accounts(2 * options.pairs, "pair")
-        cluster.start()
-        try:
+        with Cluster(directory / security, security=security, core=options.cores[0]) as cluster:
+            accounts = cluster.accounts(2 * options.pairs, "pair")
+            cluster.start()
             for window in WINDOWS * options.repeats:
                 _compare_across(figures, cluster, accounts, window, options)
-        finally:
-            cluster.stop()
 
 
 def _compare_across(figures: Figures, cluster: Cluster, accounts: list[Account], window: int, options: Options) -> None:
@@ -47,11 +43,10 @@ def _compare_across(figures: Figures, cluster: Cluster, accounts: list[Account],
 
 def measure_endpoint(figures: Figures, directory: Path, options: Options) -> None:
     """The same pairs directly at a center, and through an endpoint before it, over a TLS link; then channels that only idle."""
-    cluster = Cluster(directory / "endpoint", 1, core=options.cores[0])
-    accounts = cluster.accounts(2 * options.pairs, "pair")
-    idle = cluster.accounts(options.connections + 50, "idle")
-    cluster.start()
-    try:
+    with Cluster(directory / "endpoint", 1, core=options.cores[0]) as cluster:
+        accounts = cluster.accounts(2 * options.pairs, "pair")
+        idle = cluster.accounts(options.connections + 50, "idle")
+        cluster.start()
         endpoint = cluster.front(0)
         here, front, pids = cluster.address(0), endpoint.address, [cluster.pids[0], endpoint.node.pid]
         for window in WINDOWS * options.repeats:
@@ -66,26 +61,18 @@ def measure_endpoint(figures: Figures, directory: Path, options: Options) -> Non
         run = loads.connect(front, idle, endpoint.node.pid)
         figures.add("idle channel at the endpoint, RSS", "KiB", run.idle_kib)
         figures.add("connection by token through the endpoint, endpoint CPU", "ms", run.cpu_ms)
-    finally:
-        cluster.stop()
 
 
 def measure_totals(figures: Figures, directory: Path, options: Options) -> None:
-    """All messages per second that one center, and two, settle on the cores there are; driver and database share them."""
-    cluster = Cluster(directory / "totals")
-    accounts = cluster.accounts(2 * options.pairs, "pair")
-    cluster.start()
-    present = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, set(options.cores))
-    try:
+    """All messages per second that one center, and two, settle on the cores there are, which driver and database share."""
+    with Cluster(directory / "totals") as cluster:
+        accounts = cluster.accounts(2 * options.pairs, "pair")
+        cluster.start()
         here, there = cluster.address(0), cluster.address(1)
         for _ in range(options.repeats):
             for what, addresses in (("1 center", (here, here)), ("2 centers, all messages across", (here, there))):
                 run = _run(addresses, accounts, WINDOWS[-1], cluster.pids, options)
                 figures.add(f"all messages, {what}", "messages/s", run.messages_per_second)
-    finally:
-        os.sched_setaffinity(0, present)
-        cluster.stop()
 
 
 def _run(addresses: tuple[Address, Address], accounts: list[Account], window: int, pids: list[int], options: Options) -> Run:

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -110,7 +111,8 @@ def fingerprint_of(center: Node) -> str:
 
 
 class Cluster:
-    """Centers on one store; `start` it. With Hazelcast they find each other and users by it, else by static peers and questions."""
+    """Centers on one store, in a `with` that ends all of it; `start` them. With Hazelcast they find each other and users by it, else by
+    static peers and questions."""
 
     def __init__(
         self, directory: Path, centers: int = 2, security: Security = "tls", *, core: int | None = None, is_with_hazelcast: bool = True,
@@ -118,30 +120,51 @@ class Cluster:
     ) -> None:  # fmt: skip
         self.directory, self.security = directory, security
         directory.mkdir(parents=True, exist_ok=True)
+        self.core = core
+        self.endpoints: list[Endpoint] = []
+        self.centers: list[Node] = []
+        self._running = ExitStack()
+        try:
+            self._build(centers, is_with_hazelcast, settings or {})
+        except BaseException:
+            self._running.close()
+            raise
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._running.close()
+
+    def _build(self, centers: int, is_with_hazelcast: bool, settings: Mapping[str, Mapping[str, object]]) -> None:
+        directory = self.directory
         self.database = Database(directory / "mariadb")
+        self._running.callback(self.database.stop)
         self.hazelcast: Hazelcast | None = None
         self.proxy: Proxy | None = None
-        self.endpoints: list[Endpoint] = []
         listed: dict[str, object] = {}
         if is_with_hazelcast:
             self.hazelcast = Hazelcast(directory / "hazelcast")
+            self._running.callback(self.hazelcast.stop)
             self.proxy = Proxy(directory / "proxy")
+            self._running.callback(self.proxy.stop)
             port = self.proxy.open(MEMBER_WIRE, f"127.0.0.1:{self.hazelcast.port}")
             listed = {"kind": "hazelcast", "members": [f"127.0.0.1:{port}"], "cluster_name_file": str(self.hazelcast.cluster_name_file)}
         links = [f"127.0.0.1:{free_port()}" for _ in range(centers)]
-        self.centers: list[Node] = []
         for number, link in enumerate(links):
             peers = [] if is_with_hazelcast else [other for other in links if other != link]
             values: dict[str, dict[str, object]] = {
                 "node": {"roles": ["center"] if number else ["login", "center"]},
                 "login": dict(LOGIN_LIMITS),
                 "cluster": {"secret_file": str(directory / "cluster.secret")},
-                "links": {"listen": link, "security": security, "peers": peers},
+                "links": {"listen": link, "security": self.security, "peers": peers},
                 "directory": listed,
             }
-            for name, section in (settings or {}).items():
+            for name, section in settings.items():
                 values.setdefault(name, {}).update(section)
-            self.centers.append(Node(directory / f"center-{number}", self.database, core, settings=values))
+            center = Node(directory / f"center-{number}", self.database, self.core, settings=values)
+            self.centers.append(center)
+            self._running.callback(center.stop)
 
     def accounts(self, count: int, prefix: str) -> list[Account]:
         """Minted accounts, good at every center."""
@@ -175,20 +198,9 @@ class Cluster:
 
     def front(self, *numbers: int) -> Endpoint:
         """A running endpoint before these centers, best first."""
-        core = self.centers[0].core
-        endpoint = Endpoint(self.directory / f"endpoint-{len(self.endpoints)}", tuple(self.centers[number] for number in numbers), core)
+        behind = tuple(self.centers[number] for number in numbers)
+        endpoint = Endpoint(self.directory / f"endpoint-{len(self.endpoints)}", behind, self.core)
         self.endpoints.append(endpoint)
+        self._running.callback(endpoint.node.stop)
         endpoint.node.start()
         return endpoint
-
-    def stop(self) -> None:
-        """End everything, in order."""
-        for endpoint in self.endpoints:
-            endpoint.node.stop()
-        for center in self.centers:
-            center.stop()
-        if self.proxy is not None:
-            self.proxy.stop()
-        if self.hazelcast is not None:
-            self.hazelcast.stop()
-        self.database.stop()
