@@ -176,6 +176,11 @@ class Cluster:
         """Every node."""
         return [self.login, *self.centers, *self.endpoints]
 
+    @property
+    def secret_file(self) -> Path:
+        """The cluster's secret, made by the first node that starts."""
+        return self.directory / "cluster.secret"
+
     def _member(self, name: str) -> Member:
         directory = self.directory / name
         (directory / "data").mkdir(parents=True, mode=0o700)
@@ -230,7 +235,7 @@ class Cluster:
             "url": f"{host}@{database}/{name.partition('/')[2]}",
             "password_file": str(self.database.password_file),
         }
-        member.sections["cluster"] = {"secret_file": str(self.directory / "cluster.secret")}
+        member.sections["cluster"] = {"secret_file": str(self.secret_file)}
         member.sections["links"] = {"listen": f"127.0.0.1:{link_port}", "security": self.shape.links}
         if self.hazelcasts:
             member.sections["directory"] = {

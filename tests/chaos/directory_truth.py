@@ -43,7 +43,8 @@ class Reader:
         self._path.write_text(
             json.dumps(
                 {
-                    "config": str(cluster.centers[0].config),
+                    "secret_file": str(cluster.secret_file),
+                    "cluster_name_file": str(cluster.hazelcasts[0].name_file),
                     "members": [f"127.0.0.1:{hazelcast.port}" for hazelcast in cluster.hazelcasts],
                     "users": users,
                     "out": str(self._out),
