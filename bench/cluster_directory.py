@@ -20,9 +20,7 @@ from bench.driver import Loop, Receiver, Sender, percentile
 from bench.figures import Figures
 from bench.line import Account, Line, open_lines
 
-QUIET_SECONDS = 10.0
-GONE_SECONDS = 12.0
-NEWCOMERS = 100
+LONGER = 4  # times the usual measured seconds: what is watched comes every second or every ten
 
 
 def measure_directory(figures: Figures, directory: Path, options: Options) -> None:
@@ -30,17 +28,17 @@ def measure_directory(figures: Figures, directory: Path, options: Options) -> No
     patient = {"center": {"idle_ping_seconds": 3600, "idle_close_seconds": 7200}}  # idle lines answer nothing
     with Cluster(directory / "directory", core=options.cores[0], settings=patient) as cluster:
         pairs = cluster.accounts(2 * options.pairs, "known")
-        strangers = cluster.accounts(2 * NEWCOMERS * 2 * options.repeats, "stranger")
+        strangers = cluster.accounts(2 * options.pairs * options.repeats, "stranger")
         many = cluster.accounts(options.sessions, "many")
         cluster.start()
         for number in range(options.repeats):
             _bytes_per_message(figures, cluster, pairs, options)
-            fresh = strangers[2 * NEWCOMERS * number :][: 2 * NEWCOMERS]
-            _found_elsewhere(figures, cluster, fresh[:NEWCOMERS])
+            fresh = strangers[2 * options.pairs * number :][: options.pairs]
+            _found_elsewhere(figures, cluster, fresh[: max(2, options.pairs // 2)])
             _lookups(figures, cluster, fresh, options)
-        rest = strangers[2 * NEWCOMERS * options.repeats :]
         for number in range(options.repeats):
-            _without_members(figures, cluster, pairs, rest[2 * NEWCOMERS * number :][: 2 * NEWCOMERS])
+            fresh = strangers[2 * options.pairs * number + options.pairs :][: options.pairs]
+            _without_members(figures, cluster, pairs, fresh, options)
         for _ in range(options.repeats):
             _restarted(figures, cluster, many, options)
 
@@ -66,7 +64,7 @@ def _bytes_per_message(figures: Figures, cluster: Cluster, accounts: Sequence[Ac
     for sender in loop.senders:
         sender.start()
     loop.run(options.seconds)  # all are known now
-    seconds = max(options.seconds, QUIET_SECONDS)
+    seconds = LONGER * options.seconds
     before, settled = _to_member(cluster), loop.settled()
     loop.run(seconds)
     busy, settled = _to_member(cluster) - before, loop.settled() - settled
@@ -128,7 +126,9 @@ def _observe(cluster: Cluster, verb: str, users: Sequence[int], options: Options
     return done.stdout.splitlines()[-1]
 
 
-def _without_members(figures: Figures, cluster: Cluster, known: Sequence[Account], strangers: Sequence[Account]) -> None:
+def _without_members(
+    figures: Figures, cluster: Cluster, known: Sequence[Account], strangers: Sequence[Account], options: Options
+) -> None:
     """The only member is killed while pairs talk and strangers write for the first time; what they wait for at most. Then it is back."""
     assert cluster.hazelcast is not None
     loop, lines = _loop(cluster, known, 1)
@@ -139,7 +139,7 @@ def _without_members(figures: Figures, cluster: Cluster, known: Sequence[Account
     first, more = _loop(cluster, strangers, 1)
     both = Loop(loop.senders + first.senders, [end for each in (loop, first) for end in each.ends.values() if isinstance(end, Receiver)])
     cluster.hazelcast.kill()
-    pause = GONE_SECONDS / len(first.senders)
+    pause = LONGER * options.seconds / len(first.senders)
     for sender in first.senders:
         sender.start()
         sender.is_open = False  # one message each

@@ -86,14 +86,17 @@ def running_cluster(centers: int, endpoints: int, security: str) -> Iterator[dic
             subprocess.run([*script, "down", *where], check=False, stdout=sys.stderr, stdin=subprocess.DEVNULL, timeout=300)
 
 
-def run_locust(home: Path, accounts: Path, login_server: str, users: int, seconds: int, pause: float, loads: list[Load]) -> Result:
+def run_locust(
+    home: Path, accounts: Path, login_server: str, users: int, seconds: int, pause: float, loads: list[Load], patience: float = 30.0
+) -> Result:
     """Locust's users on the cluster for so long; samples the processes meanwhile."""
     said = home / "locust"
     (home / "profiles").mkdir(mode=0o700)
     command = [
         PYTHON, "-m", "locust", "-f", str(REPOSITORY / "bench/locustfile.py"), "--headless", "--only-summary", "--json-file", str(said),
         "--users", str(users), "--spawn-rate", str(SPAWNED_PER_SECOND), "--run-time", f"{seconds}s", "--pause", str(pause),
-        "--stop-timeout", "60", "--accounts", str(accounts), "--home", str(home / "profiles"), "--login-server", login_server,
+        "--stop-timeout", "60", "--patience", str(patience), "--accounts", str(accounts), "--home", str(home / "profiles"),
+        "--login-server", login_server,
     ]  # fmt: skip
     start = time.monotonic()
     process = Process(command, home / "locust.log")

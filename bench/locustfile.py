@@ -26,8 +26,6 @@ from myim_client import Client, Disconnected, MessageArrived, MyimError, Outcome
 
 STAMP = Struct(">QQ")  # number of the sender, time.monotonic_ns at sending
 BODY_BYTES = 100
-SETTLE_SECONDS = 30.0
-CONNECT_SECONDS = 30.0
 AWAY_SECONDS = (1.0, 6.0)
 STOP_SECONDS = 5.0
 
@@ -41,6 +39,7 @@ def add_options(parser: LocustArgumentParser) -> None:
     parser.add_argument("--home", default="", help="directory for the profiles, on a tmpfs if they are many")
     parser.add_argument("--login-server", default="127.0.0.1:7400", help="login center, HOST:PORT")
     parser.add_argument("--login-share", type=float, default=0.05, help="part of the users that register and log in by password")
+    parser.add_argument("--patience", type=float, default=30.0, help="seconds after which a message not settled, or no session, has failed")
     parser.add_argument("--pause", type=float, default=5.0, help="mean seconds between two acts of one user")
 
 
@@ -108,14 +107,14 @@ class Talker(User):
         assert self.client is not None
         self.sent += 1
         body = STAMP.pack(self.sent, time.monotonic_ns()).ljust(BODY_BYTES, b".")
-        outcome = self.client.send(self.crowd.other_than(self.member), body).wait(SETTLE_SECONDS)
+        outcome = self.client.send(self.crowd.other_than(self.member), body).wait(self.environment.parsed_options.patience)
         if outcome.kind not in (OutcomeKind.RECEIVED, OutcomeKind.STORED):
             raise RuntimeError(f"{outcome.kind.value} {outcome.code}")
 
     def come(self) -> None:
         """Connect, and wait for the session."""
         self.client = Client(self.member.terminal, self.member.profile, servers=self.crowd.doors(self.place))
-        self.client.connect(CONNECT_SECONDS)
+        self.client.connect(self.environment.parsed_options.patience)
 
     def go(self) -> None:
         """GOODBYE, if online."""
