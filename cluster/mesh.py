@@ -25,6 +25,7 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 
 from cluster.identity import Identity, tls_context
+from cluster.membership import Member as Member
 from cluster.peer_link import LinkEvents, LinkLimits, LinkStatus, Peer, PeerLink
 from myim_wire.errors import ErrorCode, RemoteProtocolError, ReportedError
 from myim_wire.flights import encode_error_flight
@@ -40,15 +41,6 @@ _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.1, 5.0
 _GOOD_SECONDS = 5.0
 
 _log = structlog.get_logger(__name__)
-
-
-class Member(NamedTuple):
-    """A node to be linked to: "host:port", its id (0: not known yet), the fingerprint it must have ("": the cluster secret is enough)."""
-
-    address: str
-    node: int = 0
-    fingerprint: str = ""
-    role: str = "center"
 
 
 class MeshSettings(NamedTuple):
