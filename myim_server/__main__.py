@@ -6,7 +6,10 @@ What lives here: arguments, signals, exit codes (0 done, 1 could not, 2 wrong ar
 import os
 import signal
 import sys
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import gevent
@@ -14,6 +17,9 @@ from gevent.event import Event
 
 from myim_server.config import ConfigError, load_config
 from myim_server.config_sections import Config
+
+if TYPE_CHECKING:
+    from myim_server.node import EndpointNode, Node
 
 DEFAULT_CONFIG = Path("myim.yaml")
 
@@ -40,16 +46,30 @@ def load(path: Path | None) -> Config:
         sys.exit(2)
 
 
+def numbers(text: str) -> tuple[int, ...]:
+    """Comma-separated numbers."""
+    return tuple(int(part) for part in text.split(",")) if text else ()
+
+
 @main.command()
 @click.option("--config", "path", type=click.Path(path_type=Path), help="The config file; ./myim.yaml if it is there, else the defaults.")
 @click.option("--check", is_flag=True, help="Build everything, say whether it would start, and exit.")
-def node(path: Path | None, check: bool) -> None:
+@click.option("--workers", type=int, help="So many center processes on one port, in place of node.workers.")
+@click.option("--worker", type=int, hidden=True)
+@click.option("--link-ports", type=numbers, default="", hidden=True)
+def node(path: Path | None, check: bool, workers: int | None, worker: int | None, link_ports: tuple[int, ...]) -> None:
     """Run a node with the roles of its config."""
+    if workers is not None:
+        os.environ["MYIM_NODE__WORKERS"] = str(workers)
     config = load(path)
     from myim_server.logs import configure_logs
-    from myim_server.node import Node
+    from myim_server.node import make_node
+    from myim_server.node_parts import Seat
 
-    node = Node(config)
+    if config.node.workers > 1 and worker is None and not check:
+        configure_logs(config.log.level, config.log.format, lambda: None)
+        sys.exit(_run_workers(config, path))
+    node = make_node(config, Seat(worker, link_ports) if worker else None)
     configure_logs(config.log.level, config.log.format, node.count_dropped_line)
     try:
         node.build()
@@ -60,14 +80,13 @@ def node(path: Path | None, check: bool) -> None:
         click.echo("the node would start", err=config.log.format == "json")
         node.stop()
         return
-    _run(node, config, path)
+    _run(node, config, path, is_worker=worker is not None)
 
 
-def _run(node: object, config: Config, path: Path | None) -> None:
-    from myim_server.node import Node, run
-    from myim_server.welcome import welcome
+def _run(node: "Node | EndpointNode", config: Config, path: Path | None, is_worker: bool) -> None:
+    from myim_server.node import run
+    from myim_server.workers import follow_parent
 
-    assert isinstance(node, Node)
     over = Event()
 
     def stop() -> None:
@@ -75,6 +94,47 @@ def _run(node: object, config: Config, path: Path | None) -> None:
             os._exit(1)
         over.set()
 
+    _on_signals(stop, path)
+    if is_worker:
+        gevent.spawn(follow_parent, over.set)
+
+    def wait() -> None:
+        if not is_worker:
+            _show(config, node.addresses(), node.identity)
+        over.wait()
+
+    run(node, wait)
+
+
+def _run_workers(config: Config, path: Path | None) -> int:
+    """Start the workers and look after them until a signal; the exit code."""
+    from myim_server.control import ControlRefused, ask
+    from myim_server.workers import Crew, Reserved, Worker, starter
+
+    reserved = Reserved(config.node.workers)
+    ports = ",".join(map(str, reserved.ports))
+    directories = [config.data_dir / f"worker-{number}" for number in range(1, config.node.workers + 1)]
+
+    def is_up(directory: Path) -> bool:
+        try:
+            return bool(ask(directory, "status", 1.0))
+        except ControlRefused:
+            return False
+
+    def made(number: int, directory: Path) -> Worker:
+        command = [sys.executable, "-m", "myim_server", "node", *(["--config", str(path)] if path else []), f"--worker={number}"]
+        return Worker(number, starter([*command, f"--link-ports={ports}"]), lambda: is_up(directory), time.monotonic)
+
+    def show() -> None:
+        first = ask(directories[0], "status")
+        _show(config, first["addresses"], bytes.fromhex(first["identity"]))
+
+    crew = Crew([made(number, directory) for number, directory in enumerate(directories, 1)])
+    _on_signals(crew.stop, path)
+    return crew.run(show)
+
+
+def _on_signals(stop: Callable[[], None], path: Path | None) -> None:
     def reload() -> None:
         try:
             read(path)
@@ -88,15 +148,15 @@ def _run(node: object, config: Config, path: Path | None) -> None:
     gevent.signal_handler(signal.SIGHUP, reload)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
-    def wait() -> None:
-        screen = welcome(config, node.addresses(), node.identity)
-        if config.log.format == "text":
-            click.echo(screen)
-        elif sys.stderr.isatty():  # standard output is for machines, every line of it
-            click.echo(screen, err=True)
-        over.wait()
 
-    run(node, wait)
+def _show(config: Config, addresses: Mapping[str, str], identity: bytes) -> None:
+    from myim_server.welcome import welcome
+
+    screen = welcome(config, addresses, identity)
+    if config.log.format == "text":
+        click.echo(screen)
+    elif sys.stderr.isatty():  # standard output is for machines, every line of it
+        click.echo(screen, err=True)
 
 
 def _explain(fault: Exception) -> None:

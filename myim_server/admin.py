@@ -20,7 +20,7 @@ from typing import Any
 
 import click
 
-from myim_server import throttles
+from myim_server import admin_endpoints, admin_live, throttles
 from myim_server.chat.names import parse_name
 from myim_server.config import ConfigError, load_config
 from myim_server.config_sections import SQLITE_PREFIX, Config
@@ -318,3 +318,7 @@ def check(path: Path | None) -> None:
         click.echo(f"store ok, {kept} ticket key{'s' * (kept != 1)}, node {node}")
         if "login" in place.config.node.roles:
             click.echo(f"login identity {open_login_keys(place.config.data_dir).identity.hex()}")
+
+
+for command in (*admin_live.commands(load, configured), *admin_endpoints.commands(opened, configured)):
+    admin.add_command(command)

@@ -18,6 +18,7 @@ import structlog
 from gevent.event import Event
 
 from cluster.directory import Directory
+from cluster.peer_link import LinkStatus
 from myim_server.center import Center
 from myim_server.center_parts import DoorLimits, DoorParts
 from myim_server.chat import sabotage
@@ -44,8 +45,12 @@ from myim_server.throttles import TrustedNetworks
 from myim_server.tickets import Generations, Tickets
 from myim_wire import contents
 from myim_wire.errors import ErrorCode
+from myim_wire.login_flights import CredentialsReceived
 
 _BACKLOG = 4096
+_STALL_SECONDS = 0.05
+_SPREAD_SECONDS = 2.0
+_PIECE_SECONDS = 0.02
 
 _log = structlog.get_logger(__name__)
 
@@ -97,8 +102,9 @@ class Loops:
     """Work that is done again and again; what the store cannot do now is done next time."""
 
     def __init__(self, metrics: Metrics) -> None:
+        """One loop is there from the first: it looks how late loops are."""
         self._metrics = metrics
-        self._loops: list[gevent.Greenlet[..., Any]] = []
+        self._loops: list[gevent.Greenlet[..., Any]] = [gevent.Greenlet(self._watch_stalls)]
 
     def add(self, seconds: float, work: Callable[[], object]) -> Callable[[], None]:
         """Do this from the start on, `seconds` apart; gives what makes it happen at once."""
@@ -126,6 +132,13 @@ class Loops:
                 self._metrics.store_failures += 1
             except Exception as fault:
                 _log.error("loop_fault", exc_info=fault)
+
+    def _watch_stalls(self) -> None:
+        observe = self._metrics.hub_stall_seconds.observe
+        while True:
+            before = time.monotonic()
+            gevent.sleep(_STALL_SECONDS)
+            observe(max(0.0, time.monotonic() - before - _STALL_SECONDS))
 
 
 def store_settings(config: Config) -> StoreSettings:
@@ -164,11 +177,13 @@ def build_login(
     tickets: Tickets,
     passwords: Passwords,
     servers: Servers,
+    changed: Callable[[], None],
     metrics: Metrics,
 ) -> LoginCenter:
-    """The login center, bound. OSError."""
+    """The login center, bound; changed: called when a login raised a generation. OSError."""
     section = config.login
-    accounts = Accounts(
+    accounts = _TellingAccounts(
+        changed,
         store.accounts,
         store.terminals,
         store.throttles,
@@ -183,6 +198,19 @@ def build_login(
     login = LoginCenter((section.listen.host, section.listen.port), login_keys, accounts, servers, wall_clock, metrics, limits)
     login.build()
     return login
+
+
+class _TellingAccounts(Accounts):
+    """Accounts that say when a login ended what was before it."""
+
+    def __init__(self, changed: Callable[[], None], *parts: Any, **settings: Any) -> None:
+        super().__init__(*parts, **settings)
+        self._changed = changed
+
+    def log_in(self, asked: CredentialsReceived, address: str, now: int) -> contents.Grant:
+        grant = super().log_in(asked, address, now)
+        self._changed()
+        return grant
 
 
 class Reach(NamedTuple):
@@ -202,10 +230,21 @@ class CenterRole(NamedTuple):
     generations: Generations
     janitor: Janitor
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether nothing that was taken from a sender waits for its end."""
-        return all(lane.is_idle for lane in self.router.busy_lanes)
+    def send_away(self) -> int:
+        """End all sessions with the advice to go elsewhere, a few at a time, so that others are not run over (yields); how many."""
+        sessions = list(self.sessions)
+        each = max(1, -(-len(sessions) // int(_SPREAD_SECONDS / _PIECE_SECONDS)))
+        for number, session in enumerate(sessions, 1):
+            session.goodbye(ErrorCode.DRAINING, "this server is being emptied; go to the next")
+            if number % each == 0 and number < len(sessions):
+                gevent.sleep(_PIECE_SECONDS)
+        return len(sessions)
+
+    def wait_until_settled(self, seconds: float) -> None:
+        """Until nothing that was taken from a sender waits for its end, or the time is over (yields)."""
+        deadline = time.monotonic() + seconds
+        while not all(lane.is_idle for lane in self.router.busy_lanes) and time.monotonic() < deadline:
+            gevent.sleep(_PIECE_SECONDS)
 
 
 def build_center(
@@ -301,3 +340,20 @@ def _listener(listen: Address, is_shared: bool) -> Any:
 
 def _log_fault(connection_id: str, fault: BaseException) -> None:
     _log.error("request_fault", connection=connection_id, exc_info=fault)
+
+
+def shown_link(link: LinkStatus) -> dict[str, Any]:
+    """A link as an operator is told of it; seconds: for how long it has been so."""
+    peer = link.peer
+    return {
+        "node": peer.node,
+        "role": peer.role,
+        "address": peer.address,
+        "state": link.state,
+        "is_tls": link.is_tls,
+        "rtt_ms": round(link.rtt_ms, 3),
+        "queued_bytes": link.queued_bytes,
+        "unconsumed_bytes": link.unconsumed_bytes,
+        "last_error": link.last_error,
+        "seconds": round(max(0.0, time.monotonic() - link.since), 1),
+    }
