@@ -264,7 +264,10 @@ class Commands:
         if refusal is not None:
             self._refuse_behind(talk, message)
             raise refusal
-        if message.flags & 3:  # with an address: a hint of where the target is, which a center that looks itself does not need
+        if message.flags & 3:  # with an address: a hint of where the target is
+            if message.address is not None:
+                lane = talk.party.lanes.get(message.target) or self._new_lane(talk.party, message.target)
+                self._router.ways.hint(lane, message.address[1])
             plain = message._replace(flags=message.flags & (QOS1 | FIRST), address=None)
             self._take_run(talk, [plain], now)
             return

@@ -31,6 +31,7 @@ from myim_server.chat.receipt_desk import Receipts
 from myim_server.chat.receipts import ReceiptDrain
 from myim_server.chat.shelf import Outcomes, Shelf
 from myim_server.chat.vouching import Finder
+from myim_server.chat.ways import Ways
 from myim_server.metrics import Metrics
 from myim_server.sessions import Session, Sessions
 from myim_wire.errors import ErrorCode
@@ -44,9 +45,6 @@ _NO_LANES: dict[int, Lane] = {}
 _NOWHERE = Inbox(0, 0, Window())  # bound to nothing: whatever follows an opening that found nobody comes back from here
 _RECEIPTS_TO_SENDER = 3
 _RECEIPT_PAGE = 500
-_FULL_SECONDS = 0.25  # a link that took no more is not tried for so long
-_RETURNS, _RETURNS_SECONDS = 2, 1.0  # so often within so long from one center for one target: then it is believed, not the directory
-_RETURNS_KEPT = 10_000
 _RETRY_MS = {ErrorCode.STORE_UNAVAILABLE: 1000, ErrorCode.SLOW_DOWN: 500, ErrorCode.BUSY: 500, ErrorCode.OUT_OF_ORDER: 0}
 
 
@@ -88,8 +86,7 @@ class Router:
         self._metrics = around.metrics
         self._finder = around.finder
         self.post = around.post
-        self._full: dict[int, float] = {}
-        self._returns: dict[tuple[int, int], tuple[int, float]] = {}
+        self.ways = Ways(around.post, around.now)
         self.copies = Copies(around.node_id, inboxes, self.parties, around.post)
         self.backlog = Backlog(
             around.node_id,
@@ -221,30 +218,20 @@ class Router:
             self.carry_out(lane.found(action.attempt, self.node_id, self._now()))
         elif self._finder is None:
             self.carry_out(lane.found(action.attempt, None, self._now()))
+        elif (hinted := self.ways.hinted(lane)) is not None and self._finder.known(lane.target) is None:
+            self._found(lane, action.attempt, [Place(hinted, hinted, 0, 0, 0)])
         else:
             self._finder.find(lane.target, lambda places: self._found(lane, action.attempt, places))
 
     def _found(self, lane: Lane, attempt: int, places: Sequence[Place]) -> None:
         now = self._now()
-        centers = self.post.reachable(places)
-        if lane.queue:  # else it is a poke, and that is always worth it
-            centers = [center for center in centers if self._is_worth_trying(center, lane.target, now)]
+        centers = self.ways.to(lane.target, places) if lane.queue else self.post.reachable(places)  # a poke is always worth it
         if self.inboxes.of(lane.target):
             centers = [self.node_id]
         if attempt == lane.attempt:
             lane.bound_inbox = centers  # of a lane that goes to another center: where else the target is
         self.carry_out(lane.found(attempt, centers[0] if centers else None, now))
         self._forget_if_gone(lane)
-
-    def _is_worth_trying(self, center: int, target: int, now: float) -> bool:
-        count, since = self._returns.get((target, center), (0, now))
-        return self._full.get(center, 0.0) <= now and (count < _RETURNS or now - since >= _RETURNS_SECONDS)
-
-    def _count_return(self, center: int, target: int, now: float) -> None:
-        if len(self._returns) >= _RETURNS_KEPT:
-            self._returns.clear()
-        count, since = self._returns.get((target, center), (0, now))
-        self._returns[(target, center)] = (count + 1, since) if now - since < _RETURNS_SECONDS else (1, now)
 
     def _forward(self, action: owner_side.Forward) -> None:
         lane = action.lane
@@ -271,7 +258,7 @@ class Router:
                 self.copies.of_forwarded(center, lane.key, target, letters, others)
             return
         self._metrics.mesh_bounced += len(letters)
-        self._full[center] = self._now() + _FULL_SECONDS
+        self.ways.took_no_more(center)
         if not is_opening:  # what went before these is taken back, so that they do not overtake it
             self.post.end(center, user, lane.slot, target, attempt)
         self.carry_out(lane.returned(attempt, [letter.time for letter in letters], self._now()))
@@ -394,7 +381,7 @@ class Router:
         if lane is not None and lane.center == center:
             if self._finder is not None and center != self.node_id and attempt == lane.attempt:
                 self._finder.doubt(target, center)
-                self._count_return(center, target, self._now())
+                self.ways.gave_back(center, target)
             self.carry_out(lane.returned(attempt, times, self._now()))
             if not lane.queue:
                 self._forget_if_gone(lane)

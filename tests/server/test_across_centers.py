@@ -92,6 +92,24 @@ def test_a_wrong_directory_costs_a_detour_and_no_message(town: Town, one: FakeCe
     assert (town.bob, 3) in one.finder.doubts
 
 
+def test_where_the_sender_says_the_target_is_is_tried_first_and_a_stale_word_costs_a_hop(
+    town: Town, one: FakeCenter, two: FakeCenter, three: FakeCenter
+) -> None:
+    _, hers = one.come(town.alice)
+    bob, _ = two.come(town.bob)
+    lane = one.router.lanes.lane(town.alice, 0, town.bob)
+    one.router.ways.hint(lane, 3)
+    one.write(hers, town.bob, b"1")
+    town.settle(lambda: bob.bodies == [b"1"])
+    assert (town.bob, 3) in one.finder.doubts
+    carol, _ = two.come(town.carol)
+    one.finder.wrong[town.carol] = []
+    lane = one.router.lanes.lane(town.alice, 0, town.carol)
+    one.router.ways.hint(lane, 2)
+    one.write(hers, town.carol, b"2")
+    town.settle(lambda: carol.bodies == [b"2"])
+
+
 def test_with_the_link_everything_unsettled_goes_to_the_store(town: Town, one: FakeCenter, two: FakeCenter) -> None:
     alice, hers = one.come(town.alice)
     bob, his = two.come(town.bob)
