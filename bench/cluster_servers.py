@@ -5,10 +5,8 @@ What lives here: how its processes are configured, started, killed; all of them 
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -19,6 +17,7 @@ from typing import Literal
 from bench.line import Account, Address, read_accounts
 from bench.processes import free_port, is_alive, wait_until
 from bench.servers import REPOSITORY, Database, Node
+from myim_server.control import ControlRefused, ask
 from tests.chaos.proxy_control import Proxy
 
 Security = Literal["plain", "tls"]
@@ -81,8 +80,7 @@ class Endpoint:
             "endpoint": {"listen": f"127.0.0.1:{door}", "login_listen": f"127.0.0.1:{login_door}", "centers": pinned},
         }
         self.node = Node(self.directory, core=self.core, settings=settings, center_port=door, login_port=login_door)
-        name, key = "front", self.node.admin("node-key").split()
-        self.centers[0].admin("admit-endpoint", name, *key[-1:])
+        self.centers[0].admin("admit-endpoint", fingerprint_of(self.node), "--name", self.directory.name)
 
     @property
     def address(self) -> Address:
@@ -95,18 +93,9 @@ def link_of(center: Node) -> str:
     return str(center.settings["links"]["listen"])
 
 
-def ask(node: Node, op: str, **values: object) -> object:
-    """What a running node answers at its control socket; OSError while it does not, RuntimeError when it refuses."""
-    with socket.socket(socket.AF_UNIX) as channel:
-        channel.settimeout(10)
-        channel.connect(str(node.directory / "data" / "control.sock"))
-        channel.sendall(json.dumps({"op": op, **values}).encode() + b"\n")
-        return json.loads(channel.makefile("rb").readline())
-
-
-def fingerprint_of(center: Node) -> str:
+def fingerprint_of(node: Node) -> str:
     """The fingerprint of its key, 64 hex digits."""
-    words = center.admin("node-key").replace(":", " ").split()
+    words = node.admin("node-key").replace(":", " ").split()
     return next(word for word in words if len(word) == 64)
 
 
@@ -186,15 +175,7 @@ class Cluster:
         wait_until(self._is_meshed, 30, "the mesh")
 
     def _is_meshed(self) -> bool:
-        return all(self._links(center) >= len(self.centers) - 1 for center in self.centers)
-
-    def _links(self, center: Node) -> int:
-        try:
-            answer = ask(center, "links")
-        except (OSError, ValueError):
-            return 0
-        rows = answer.get("links", []) if isinstance(answer, dict) else []
-        return sum(row["state"] == "up" for row in rows)
+        return all(_links(center) >= len(self.centers) - 1 for center in self.centers)
 
     def front(self, *numbers: int) -> Endpoint:
         """A running endpoint before these centers, best first."""
@@ -203,4 +184,13 @@ class Cluster:
         self.endpoints.append(endpoint)
         self._running.callback(endpoint.node.stop)
         endpoint.node.start()
+        wait_until(lambda: _links(endpoint.node) >= 2 * len(behind), 30, "the endpoint's links")
         return endpoint
+
+
+def _links(node: Node) -> int:
+    """How many links a running node has."""
+    try:
+        return int(ask(node.directory / "data", "status", 2.0)["links"])
+    except ControlRefused:
+        return 0

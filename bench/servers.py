@@ -138,7 +138,8 @@ class Node:
         """The ports of the roles it has."""
         roles = self.settings.get("node", {}).get("roles", ["login", "center"])
         assert isinstance(roles, list)
-        return [port for role, port in (("login", self.login_port), ("center", self.center_port)) if role in roles]
+        doors = (("login", self.login_port), ("center", self.center_port))
+        return [port for role, port in doors if role in roles or "endpoint" in roles]
 
     def stop(self) -> None:
         """End it in order."""
