@@ -108,14 +108,14 @@ class RawMap:
         future: Future[Any] = self._proxy.replace_if_same(block_of(key), present.block, value.block)
         return future
 
-    def remove(self, key: bytes, present: Value) -> Future[Any]:
+    def remove(self, key: bytes | Block, present: Value) -> Future[Any]:
         """Answers whether it stood there and was removed."""
-        future: Future[Any] = self._proxy.remove_if_same(block_of(key), present.block)
+        future: Future[Any] = self._proxy.remove_if_same(key if isinstance(key, Block) else block_of(key), present.block)
         return future
 
-    def delete(self, key: bytes | Data) -> Future[Any]:
+    def delete(self, key: bytes | Block) -> Future[Any]:
         """Removes whatever is there."""
-        future: Future[Any] = self._proxy.delete(key if isinstance(key, Data) else block_of(key))
+        future: Future[Any] = self._proxy.delete(key if isinstance(key, Block) else block_of(key))
         return future
 
     def renew(self, key: bytes, ttl_seconds: int) -> Future[Any]:
@@ -152,7 +152,7 @@ def answered(outcomes: Iterable[Any]) -> list[Any]:
     outcomes = list(outcomes)
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
-            raise NoAnswer(f"{type(outcome).__name__}: {outcome}")
+            raise NoAnswer(f"{type(outcome).__name__}: {outcome}".partition("\n")[0][:200])  # a member's own trace may follow
     return outcomes
 
 

@@ -51,6 +51,14 @@ class Pace(NamedTuple):
     failures_before_rebuild: int = 4
 
 
+class Row(NamedTuple):
+    """An entry of `servers` as it came; says: None if no node wrote it."""
+
+    key: Block
+    value: Value
+    says: Lease | ListedServer | None
+
+
 class HazelcastDirectory:
     """A `Directory` in a Hazelcast cluster that others may read, write and stop as they like."""
 
@@ -133,6 +141,7 @@ class HazelcastDirectory:
             self._hold = min(5.0, 2 * self._hold or self._pace.look)
             self._held_until = self._now() + self._hold
             self._fail(str(why))
+            self._wake.set()
             return None
 
     def publish_server(self, server: Server) -> None:
@@ -172,18 +181,16 @@ class HazelcastDirectory:
 
     def _learn(self, connected: Connected, unknown: Iterable[int], seconds: float) -> None:
         """A node that came after the last look has its lease in the map before its first place."""
-        self._leases.learn(self._read_servers(connected, seconds)[0])
+        self._leases.learn(row.says for row in self._read_servers(connected, seconds) if isinstance(row.says, Lease))
         for life in unknown:
             self._leases.give_up(life)
 
     def _is_believed(self, user: int, one: Listed) -> bool:
-        if one.life != self._life:
-            return self._is_running(one.life)
-        if self._listing.mine(user).get(one.place.slot) == one.place:
-            return True
-        self._listing.doubt([user])
-        self._work.set()
-        return False
+        is_so = self._is_running(one.life) if one.life != self._life else self._listing.mine(user).get(one.place.slot) == one.place
+        if not is_so:
+            self._listing.doubt([user])  # so that it goes
+            self._work.set()
+        return is_so
 
     def _is_running(self, life: int) -> bool:
         return not self._is_over(life) and (self._leases.is_known(life) or not self._is_lease_checked)
@@ -232,20 +239,22 @@ class HazelcastDirectory:
 
     def _look(self, connected: Connected) -> None:
         """One poll of `servers`, the beat of our lease, and what of ours is not there."""
-        leases, heard, strangers = self._read_servers(connected, self._pace.answer)
+        rows = self._read_servers(connected, self._pace.answer)
+        leases = [row.says for row in rows if isinstance(row.says, Lease)]
         self._leases.look(leases)
-        self._heard = heard
+        self._heard = {(row.says.server.node, row.says.server.role): row.says for row in rows if isinstance(row.says, ListedServer)}
         members = connected.members()
         is_lease_there = any(lease.life == self._life for lease in leases)
         if members != self._seen_members or not is_lease_there:
             self._seen_members = members
             self._listing.doubt(self._listing.users())
             self._work.set()
-        self._renew(connected.maps[SERVERS], is_lease_there, strangers)
+        self._renew(connected.maps[SERVERS], is_lease_there)
+        self._clear(connected.maps[SERVERS], rows)
         self._looks += 1
 
-    def _renew(self, servers: RawMap, is_lease_there: bool, strangers: Sequence[Block]) -> None:
-        futures = [servers.delete(key) for key in strangers]
+    def _renew(self, servers: RawMap, is_lease_there: bool) -> None:
+        futures = []
         if not is_lease_there or self._looks % 2 == 0:
             self._beat += 1
             lease = self._entries.lease(Lease(self._node_id, self._life, self._beat))
@@ -256,21 +265,18 @@ class HazelcastDirectory:
                 futures.append(servers.put(server_key(server.node, server.role), value, SERVER_TTL_SECONDS))
         answered(gather(futures, self._pace.answer))
 
-    def _read_servers(self, connected: Connected, seconds: float) -> tuple[list[Lease], dict[tuple[int, str], ListedServer], list[Block]]:
-        """Leases, servers, and the keys of what is neither and too big or too much to stay."""
-        leases: list[Lease] = []
-        heard: dict[tuple[int, str], ListedServer] = {}
-        strangers: list[Block] = []
-        oversized: list[Block] = []
-        for key, block in answered(gather([connected.maps[SERVERS].read_all()], seconds))[0]:
-            one = self._read_server(Value(key), Value(block))
-            if isinstance(one, Lease):
-                leases.append(one)
-            elif one is not None:
-                heard[(one.server.node, one.server.role)] = one
-            else:
-                (oversized if len(block.buffer) > MAX_ENTRY_BYTES else strangers).append(key)
-        return leases, heard, oversized + strangers[_MAX_STRANGERS:]
+    def _clear(self, servers: RawMap, rows: Sequence[Row]) -> None:
+        """What lives by a lease that is over goes, and what no node wrote where it is too big or too much to stay."""
+        strangers = [row for row in rows if row.says is None]
+        big = [row for row in strangers if row.value.size > MAX_ENTRY_BYTES]
+        many = [row for row in strangers if row.value.size <= MAX_ENTRY_BYTES][_MAX_STRANGERS:]
+        over = [row for row in rows if row.says is not None and self._is_over(row.says.life)]
+        answered(gather([*(servers.delete(row.key) for row in big), *(servers.remove(row.key, row.value) for row in many + over)],
+                        self._pace.answer))
+
+    def _read_servers(self, connected: Connected, seconds: float) -> list[Row]:
+        rows = answered(gather([connected.maps[SERVERS].read_all()], seconds))[0]
+        return [Row(key, value := Value(block), self._read_server(Value(key), value)) for key, block in rows]
 
     def _read_server(self, key: Value, value: Value) -> Lease | ListedServer | None:
         name, data = key.data, value.data if value.size <= MAX_ENTRY_BYTES else None

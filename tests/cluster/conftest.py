@@ -1,7 +1,6 @@
-"""What the cluster's tests share: one Hazelcast member for all that only use it, and one apiece for those that mistreat it."""
+"""What the cluster's tests share: one Hazelcast member for all that only use it, and one for those that mistreat it."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,10 +16,16 @@ def member(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Member]:
     made.stop()
 
 
-@pytest.fixture
-def own_member(tmp_path: Path) -> Iterator[Member]:
-    """A member to be killed, stopped and restarted."""
-    made = Member(tmp_path)
-    made.start()
+@pytest.fixture(scope="session")
+def mistreated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Member]:
+    """The member behind `own_member`."""
+    made = Member(tmp_path_factory.mktemp("hazelcast"))
     yield made
     made.stop()
+
+
+@pytest.fixture
+def own_member(mistreated: Member) -> Member:
+    """A member to be killed, stopped and restarted; runs at the beginning of each test."""
+    mistreated.start()
+    return mistreated

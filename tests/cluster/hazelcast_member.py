@@ -16,15 +16,17 @@ from pathlib import Path
 import gevent
 from hazelcast.serialization.data import Data
 
-from cluster.entries import ONLINE, SERVERS, Entries, Listed, online_key
 from cluster.directory import Place
+from cluster.entries import ONLINE, SERVERS, Entries, Listed, online_key
 from cluster.hazelcast_client import Connected, Value, answered, block_of, connect, gather
 from cluster.hazelcast_directory import HazelcastDirectory, Pace
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "scripts" / "hazelcast.sh"
 KEY = b"the directory key of these tests"
-QUICK = Pace(look=0.2, answer=0.8, connect=3.0, sweep=1.0, lease_looks=8)
+# Tests run beside others on few cores: only those of promptness have little patience.
+QUICK = Pace(look=0.2, answer=5.0, connect=5.0, sweep=1.0, lease_looks=8)
+PROMPT = QUICK._replace(answer=0.8)
 PICKLE, JAVA, JSON, STRING = -120, -100, -130, -11
 
 
@@ -134,8 +136,8 @@ def centers(member: Member, *nodes: int, pace: Pace = QUICK, **changed: object) 
 @contextmanager
 def dying_center(member: Member, node: int, *users: int) -> Iterator[subprocess.Popen[str]]:
     """A center in a process of its own that lists these users; when this begins they are listed. To be killed."""
-    process = subprocess.Popen([sys.executable, "-m", "tests.cluster.one_center", member.address, member.directory / "cluster-name", str(node),
-                                *map(str, users)], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+    told = [member.address, str(member.directory / "cluster-name"), str(node), *map(str, users)]
+    process = subprocess.Popen([sys.executable, "-m", "tests.cluster.one_center", *told], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "listed\n"
@@ -155,6 +157,12 @@ class Stranger:
 
     def close(self) -> None:
         self.connected.close()
+
+    def clear(self) -> None:
+        """Takes everything out of both maps."""
+        for one in self.connected.maps.values():
+            rows = answered(gather([one.read_all()], 5))[0]
+            answered(gather([one.delete(key) for key, _ in rows], 5))
 
     def put(self, name: str, key: bytes, value: Value) -> None:
         self.writes += 1
@@ -195,4 +203,4 @@ def foreign(type_id: int, payload: bytes) -> Value:
     return Value(Data(struct.pack(">ii", 0, type_id) + payload))  # type: ignore[no-untyped-call]
 
 
-__all__ = ["KEY", "QUICK", "Center", "Member", "Stranger", "block_of", "centers", "dying_center", "foreign", "wait_until"]
+__all__ = ["KEY", "PROMPT", "QUICK", "Center", "Member", "Stranger", "block_of", "centers", "dying_center", "foreign", "wait_until"]

@@ -1,5 +1,6 @@
 """A center's directory in a process of its own, to be killed: ADDRESS CLUSTER-NAME-FILE NODE USERS… prints "listed" when they are."""
 
+# ruff: noqa: E402, I001
 from gevent import monkey; monkey.patch_all()  # noqa: E702  # before anything that opens a socket or a lock
 
 import sys

@@ -8,7 +8,7 @@ import pytest
 from cluster.directory import Directory, Place, Server
 from cluster.hazelcast_directory import HazelcastDirectory
 from cluster.memory_directory import MemoryDirectory
-from tests.cluster.hazelcast_member import centers, wait_until
+from tests.cluster.hazelcast_member import Stranger, centers, wait_until
 
 Ask = pytest.FixtureRequest
 
@@ -20,7 +20,11 @@ def in_memory(_: Ask) -> Iterator[Directory]:
 
 @contextmanager
 def in_hazelcast(request: Ask) -> Iterator[Directory]:
-    with centers(request.getfixturevalue("member"), 10) as (center,):
+    member = request.getfixturevalue("member")
+    others = Stranger(member)
+    others.clear()  # what other tests' dead left
+    others.close()
+    with centers(member, 10) as (center,):
         yield center.directory
 
 
