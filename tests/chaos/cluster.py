@@ -27,7 +27,7 @@ from tests.chaos.checker import Kill, Verdict, check, kills_with_unsettled, vacu
 from tests.chaos.cluster_faults import Fault, plan_cluster_faults
 from tests.chaos.cluster_parts import Cluster, Shape
 from tests.chaos.core import RAM, run_directory
-from tests.chaos.directory_truth import seconds_until_true, users_of
+from tests.chaos.directory_truth import Reader, seconds_until_true, users_of
 from tests.chaos.history import Event, Kind
 from tests.chaos.ordeal import Ordeal
 
@@ -135,7 +135,7 @@ class Outcome:
 
 
 @contextlib.contextmanager
-def _running(options: Options, directory: Path, files: Path, plan: list[Fault]) -> Iterator[tuple[Cluster, Crowd]]:
+def _running(options: Options, directory: Path, files: Path, plan: list[Fault]) -> Iterator[tuple[Cluster, Crowd, Reader | None]]:
     shape = options.shape
     if options.sabotage in CENTER_SABOTAGES:
         shape = replace(shape, environment={"MYIM_CHAOS": "1", "MYIM_SABOTAGE": options.sabotage})
@@ -143,13 +143,17 @@ def _running(options: Options, directory: Path, files: Path, plan: list[Fault]) 
         shape = replace(shape, program=("-m", "tests.chaos.sabotaged_node", options.sabotage))
     cluster = Cluster(directory, shape)
     crowd: Crowd | None = None
+    reader: Reader | None = None
     try:
         cluster.build()
         cluster.start()
         crowd = Crowd(files, options.traffic(plan), cluster.mint(options.users), cluster.doors)
         crowd.start()
-        yield cluster, crowd
+        reader = Reader(cluster, users_of(crowd.accounts)) if cluster.hazelcasts else None
+        yield cluster, crowd, reader
     finally:
+        if reader is not None:
+            reader.stop()
         if crowd is not None:
             crowd.stop()
         cluster.stop()
@@ -166,16 +170,15 @@ def run(options: Options) -> Outcome:
     # Applications may live in memory: what is proved here is the nodes' and the SDK's behaviour at SIGKILL, which keeps the page cache.
     memory = RAM if RAM.is_dir() else None
     with run_directory(options.keep, "servers") as directory, run_directory(options.keep, "applications", memory) as files:
-        with _running(options, directory, files, plan) as (cluster, crowd):
-            ordeal = Ordeal(cluster, crowd, say)
+        with _running(options, directory, files, plan) as (cluster, crowd, reader):
+            ordeal, users = Ordeal(cluster, crowd, say), users_of(crowd.accounts)
             _suffer(ordeal, plan)
             say("every fault is over; everybody comes online")
             crowd.calm()
-            users = users_of(crowd.accounts)
             directory_seconds: float | None = -1.0
             wrong: list[str] = []
-            if cluster.hazelcasts:
-                directory_seconds, wrong = seconds_until_true(cluster, users, ordeal.check_alive, ordeal.ended_at)
+            if reader is not None:
+                directory_seconds, wrong = seconds_until_true(reader, ordeal.check_alive, ordeal.ended_at)
             say(f"the directory is true {directory_seconds} s after the last fault {wrong[:5]}; draining")
             drain_seconds = crowd.drain(ordeal.check_alive)
             resent = crowd.resent()

@@ -34,7 +34,7 @@ def lies(places: Mapping[int, list[int]], users: int, sessions: Mapping[int, int
 
 
 class Reader:
-    """A process that reads the whole directory twice a second."""
+    """A process that reads the whole directory twice a second, from the beginning: it needs time to start."""
 
     def __init__(self, cluster: Cluster, users: list[int]) -> None:
         self._cluster, self._users = cluster, users
@@ -79,9 +79,8 @@ def _sessions(center: Member) -> tuple[int, int]:
     return 0, -1
 
 
-def seconds_until_true(cluster: Cluster, users: list[int], check_alive: Callable[[], None], since: float) -> tuple[float | None, list[str]]:
+def seconds_until_true(reader: Reader, check_alive: Callable[[], None], since: float) -> tuple[float | None, list[str]]:
     """When after `since` (monotonic) the directory equalled the truth; None and what is wrong if it did not within 15 s."""
-    reader = Reader(cluster, users)
     wrong: list[str] = []
 
     def is_true() -> bool:
@@ -94,8 +93,6 @@ def seconds_until_true(cluster: Cluster, users: list[int], check_alive: Callable
         return time.monotonic() - since, []
     except TimeoutError:
         return None, wrong
-    finally:
-        reader.stop()
 
 
 def users_of(accounts: Path) -> list[int]:
