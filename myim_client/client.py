@@ -78,8 +78,8 @@ class _Waiting:
 class Client:
     """One logged-in user on this terminal.
 
-    `profile` is the path a login gave (`LoggedIn.path`). `servers` [(host, port), …] replaces the list that login and centers
-    give. `password` is called, in the client's thread, when only a password login helps; without it `PasswordNeeded` tells.
+    `profile` is the path a login gave (`LoggedIn.path`). `servers` [(host, port), …], best first, replaces the list that login
+    and centers give. `password` is called, in the client's thread, when only a password login helps; without it `PasswordNeeded` tells.
     `settled_events`: tell outcomes as durable `MessageSettled` events (else by handles alone).
     Raises LoginNeeded, ProfileRefused.
     """
@@ -104,9 +104,9 @@ class Client:
         self._waiting: list[_Waiting] = []
         self._transaction: Transaction | None = None  # the outermost, under the profile's lock
         self._is_closed = False
-        fixed = None if servers is None else [Server(0, "center", host, port, 0, 0, False) for host, port in servers]
+        fixed = None if servers is None else [Server(0, "center", *at, place, 0, False) for place, at in enumerate(servers)]
         self._journey = Journey(
-            self.courier, terminal.private_key, Itinerary(fixed if fixed is not None else account.servers), fixed is not None,
+            self.courier, terminal.private_key, Itinerary(account.servers if fixed is None else fixed, random.random), fixed is not None,
             self._log_in_again if password else None, lambda: ask_servers(terminal, account.login_server),
         )  # fmt: skip
         self._is_started = False

@@ -1,13 +1,17 @@
 """Which server to try next, when, and what the end of a connection means: pure, with `chance` (0 to 1) handed in.
 
-The list is the center's or login center's [P-7.11]: lower priority first, among equals its order, those that drain last. A round is one
-try of each; the first try after a session comes at once but for a little jitter, each further round waits twice as long.
+The list is the center's or login center's [P-7.11]; an endpoint is tried as a center is. Lower priority first, those that drain last;
+among equals the order is drawn by lot, the less loaded ahead more often, so that terminals spread. Several nodes behind one address are
+one entry. A round is one try of each; the first try after a session comes at once but for a little jitter, each further round waits twice
+as long, and who only refuses the connection costs no wait. A terminal that is sent away because its user has too many sessions comes back
+later and later: it would push out another, which comes back too.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from myim_wire.contents import Server
 from myim_wire.errors import ErrorCode
@@ -17,6 +21,9 @@ FIRST_ROUND_SECONDS = 0.25
 LONGEST_ROUND_SECONDS = 5.0
 PASSWORD_ROUND_SECONDS = 60.0
 GOOD_SESSION_SECONDS = 5.0
+SENT_AWAY_SECONDS = 30.0
+LONGEST_SENT_AWAY_SECONDS = 600.0
+UNDISTURBED_SECONDS = 3600.0  # a session that lasted so long was not one of too many
 
 
 class Ending(enum.Enum):
@@ -39,48 +46,104 @@ def meaning_of(code: int, is_authentic: bool) -> Ending:
     return Ending.AGAIN
 
 
-def ordered(servers: Sequence[Server]) -> list[Server]:
-    """The servers in the order to try them."""
-    return sorted(servers, key=lambda server: (server.draining, server.priority))
+Address = tuple[str, int]
+
+
+def merged(servers: Sequence[Server]) -> list[Server]:
+    """One entry for each address: the best there is behind it; it drains if all do."""
+    best: dict[Address, Server] = {}
+    for server in servers:
+        address = (server.host, server.port)
+        known = best.get(address)
+        if known is None or (server.draining, server.priority, server.load) < (known.draining, known.priority, known.load):
+            best[address] = server
+    return list(best.values())
 
 
 class Itinerary:
     """The way through the server list."""
 
-    def __init__(self, servers: Sequence[Server]) -> None:
-        self._servers = ordered(servers)
-        self._position = 0
+    def __init__(self, servers: Sequence[Server], chance: Callable[[], float]) -> None:
+        self._chance = chance
+        self._lots: dict[Address, float] = {}
+        self._tried: set[Address] = set()  # in this round
+        self._current: Address | None = None
+        self._is_at_once = False
+        self._sent_away = 0
+        self._away_seconds = 0.0
+        self._list: Sequence[Server] = ()
+        self._servers: list[Server] = []
         self.rounds = 0
+        self.replace(servers)
 
     def replace(self, servers: Sequence[Server]) -> None:
-        """A new list; the server that is in use stays where we are."""
-        new = ordered(servers)
-        if new == self._servers:
+        """A new list; what was tried in this round stays tried."""
+        if servers == self._list:
             return
-        current = self._servers[self._position] if self._servers else None
-        self._servers = new
-        places = [i for i, server in enumerate(new) if current and (server.host, server.port) == (current.host, current.port)]
-        self._position = places[0] if places else 0
+        self._list = servers
+        self._order(merged(servers))
+
+    def _order(self, servers: list[Server]) -> None:
+        self._lots = {at: self._lots.get(at) or self._draw() for server in servers for at in [(server.host, server.port)]}
+        self._servers = sorted(servers, key=lambda server: (server.draining, server.priority, -self._weighed(server)))
+
+    def _draw(self) -> float:
+        return min(max(self._chance(), 1e-9), 1.0 - 1e-9)
+
+    def _weighed(self, server: Server) -> float:
+        """Of lots to the power 1 / weight the highest falls on each server in proportion to its weight."""
+        weight: float = 1.0 / max(1, 100 - server.load)
+        lot: float = self._lots[(server.host, server.port)] ** weight
+        return lot
 
     def next(self) -> Server | None:
         """The server to try now; None if no server is known."""
-        return self._servers[self._position] if self._servers else None
+        left = [server for server in self._servers if (server.host, server.port) not in self._tried]
+        if not left:
+            self._tried.clear()
+            left = self._servers
+        self._away_seconds = 0.0
+        self._current = (left[0].host, left[0].port) if left else None
+        return left[0] if left else None
 
-    def delay(self, chance: float) -> float:
+    def delay(self) -> float:
         """Seconds to wait before trying it."""
-        if not self.rounds:
-            return JITTER_SECONDS * chance
+        if self._away_seconds:
+            return self._away_seconds * (0.5 + self._chance() / 2)
+        if not self.rounds or self._is_at_once:
+            return JITTER_SECONDS * self._chance()
         grown: float = FIRST_ROUND_SECONDS * 2.0 ** min(self.rounds - 1, 10)
-        return min(LONGEST_ROUND_SECONDS, grown) * (0.5 + chance / 2)
+        return min(LONGEST_ROUND_SECONDS, grown) * (0.5 + self._chance() / 2)
 
-    def failed(self) -> None:
-        """The attempt, or the session, at the present server ended: on to the next."""
-        self._position += 1
-        if self._position >= len(self._servers):
-            self._position = 0
+    def failed(self, is_refused: bool = False) -> bool:
+        """The attempt, or the session, at the present server ended: on to the next. Whether that ended the round.
+
+        is_refused: nobody served there, which cost nothing.
+        """
+        if self._current is not None:
+            self._tried.add(self._current)
+        is_round_over = all((server.host, server.port) in self._tried for server in self._servers)
+        self._is_at_once = is_refused and not is_round_over
+        if is_round_over:
+            self._tried.clear()
             self.rounds += 1
+        return is_round_over
+
+    def drained(self) -> None:
+        """The present server said that it drains, or stops: it comes last until a new list says otherwise."""
+        self._order([
+            replace(server, draining=True) if (server.host, server.port) == self._current else server for server in self._servers
+        ])  # fmt: skip
+
+    def sent_away(self) -> None:
+        """A session was ended because its user has too many: the next one waits longer than the last."""
+        self._away_seconds = min(LONGEST_SENT_AWAY_SECONDS, SENT_AWAY_SECONDS * 2.0 ** min(self._sent_away, 10))
+        self._sent_away += 1
 
     def lasted(self, seconds: float) -> None:
-        """A session of that many seconds was had: a good one makes the waiting start anew."""
+        """A session of that many seconds was had: a good one makes the waiting, and the way through the list, start anew."""
         if seconds >= GOOD_SESSION_SECONDS:
             self.rounds = 0
+            self._tried.clear()
+        if seconds >= UNDISTURBED_SECONDS:
+            self._sent_away = 0

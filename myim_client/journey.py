@@ -7,7 +7,6 @@ daemon (under gevent's patching a greenlet) and ends by `stop`, by being replace
 from __future__ import annotations
 
 import os
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -50,6 +49,7 @@ class Journey:
         self._logins = PasswordLogins()
         self._is_password_asked = False
         self._needs_password = False
+        self._is_refused = False
         self.last_failure = "not tried yet"
         self.connections = 0
 
@@ -103,11 +103,12 @@ class Journey:
             self._courier.inbox.close()
 
     def _delay(self) -> float:
-        delay = self._itinerary.delay(random.random())
+        delay = self._itinerary.delay()
         return max(delay, PASSWORD_ROUND_SECONDS) if self._needs_password and self._itinerary.rounds > 1 else delay
 
     def _one_connection(self) -> tuple[Ending, int, str]:
         server = self._itinerary.next()
+        self._is_refused = False
         if server is None:
             return self._failed(Ending.AGAIN, 0, "no server is known")
         account = self._courier.account
@@ -116,10 +117,12 @@ class Journey:
         try:
             link = Link.open(server.host, server.port, client, lambda: self._courier.due(time.monotonic()))
         except ReportedError as error:
+            self._is_refused = error.code == ErrorCode.DRAINING
             return self._failed(meaning_of(error.code, is_authentic=False), error.code, error.code.name)
         except ProtocolError as error:
             return self._failed(Ending.AGAIN, 0, str(error))
         except (OSError, LinkLost) as error:
+            self._is_refused = isinstance(error, ConnectionRefusedError)
             return self._failed(Ending.AGAIN, 0, f"{server.host}:{server.port}: {getattr(error, 'strerror', None) or error}")
         return self._converse(link, f"{server.host}:{server.port}")
 
@@ -132,7 +135,7 @@ class Journey:
         began = time.monotonic()
         self._link = link
         self.connections += 1
-        ending, code, reason = Ending.AGAIN, 0, "closed"
+        ending, code, reason, is_told = Ending.AGAIN, 0, "closed", False
         try:
             courier.begin(server, began)
             link.flush()
@@ -141,6 +144,7 @@ class Journey:
         except SessionEnded as end:
             code, reason = end.code, end.text
             ending = meaning_of(end.code, is_authentic=True)
+            is_told = True
         except ReportedError as error:  # the center changed its mind before our first record counted
             code, reason = error.code, error.code.name
             ending = meaning_of(error.code, is_authentic=False)
@@ -154,6 +158,12 @@ class Journey:
         self.last_failure = reason
         lasted = time.monotonic() - began
         self._itinerary.lasted(lasted)
+        if is_told and code == ErrorCode.BUSY:
+            self._itinerary.sent_away()
+        if is_told and code in (ErrorCode.DRAINING, ErrorCode.SHUTDOWN):
+            if not self._is_list_fixed:
+                self._itinerary.replace(courier.account.servers)
+            self._itinerary.drained()
         if code not in (ErrorCode.STALE_CONNECTION, ErrorCode.TOKEN_EXPIRED, ErrorCode.TOKEN_INVALID, ErrorCode.TOKEN_REVOKED):
             self._number_step = 1
             self._needs_password = self._is_password_asked = False
@@ -184,10 +194,11 @@ class Journey:
         if ending is Ending.LOG_IN:
             self._log_in()
         if not self._is_list_fixed:
-            if itinerary.rounds in (2, 5) or itinerary.rounds % 20 == 19:
-                self._refresh_list()
             itinerary.replace(self._courier.account.servers)
-        itinerary.failed()
+        is_round_over = itinerary.failed(self._is_refused)
+        if is_round_over and not self._is_list_fixed and (itinerary.rounds in (3, 6) or itinerary.rounds % 20 == 0):
+            self._refresh_list()
+            itinerary.replace(self._courier.account.servers)
 
     def _log_in(self) -> None:
         self._needs_password = True

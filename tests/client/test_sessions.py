@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,9 @@ from myim_client import (
     ProfileRefused,
     Terminal,
 )
-from myim_wire.contents import FoundUser, RenewedToken, Server, decode_lookup
+from myim_wire.contents import FoundUser, RenewedToken, Server, decode_lookup, encode_servers
 from myim_wire.errors import ErrorCode
-from myim_wire.messages import PING_ASK, Command
+from myim_wire.messages import PING_ASK, Command, encode_message
 from tests.client.scene import Scene, confirmed, take
 from tests.client.scripted_center import YOU, ScriptedCenter, make_profile, wait_until
 
@@ -77,6 +78,34 @@ def test_the_list_a_center_tells_is_used_and_kept(scene: Scene) -> None:
     other.close()
     scene.client = Client(scene.terminal, scene.path)
     assert scene.client.courier.account.servers == tuple(make)
+
+
+def test_a_list_told_unasked_is_followed_over_a_server_that_refuses(scene: Scene) -> None:
+    other = ScriptedCenter(scene.terminal)
+    gone = ScriptedCenter(scene.terminal)
+    gone.close()
+    ports = [(scene.center.port, 1), (gone.port, 2), (other.port, 3)]
+    told = [Server(1, "endpoint", "127.0.0.1", port, priority, 0, False) for port, priority in ports]
+    scene.terminal, scene.path = make_profile(scene.path.parent.parent, servers=(told[0],))
+    scene.client = Client(scene.terminal, scene.path)
+    scene.client.connect(10)
+    scene.center.session().send(encode_message(Command.SERVERS, 0, 0, 0, 0, encode_servers(told)))
+    wait_until(lambda: scene.client is not None and len(scene.client.courier.account.servers) == 3)
+    began = time.monotonic()
+    scene.center.session().goodbye(ErrorCode.SHUTDOWN)
+    assert other.session().number == 3  # 2 was spent on the one that refused
+    assert time.monotonic() - began < 2.0
+    scene.leave()
+    other.close()
+
+
+def test_a_terminal_too_many_is_not_back_at_once(scene: Scene) -> None:
+    client = scene.connect()
+    scene.center.session().goodbye(ErrorCode.BUSY)
+    assert take(client, Disconnected).code == ErrorCode.BUSY
+    journey = client._journey
+    wait_until(lambda: journey._itinerary.delay() >= 15.0)
+    assert len(scene.center.attempts) == 1
 
 
 def test_a_stale_connection_number_is_raised_by_leaps(scene: Scene) -> None:
