@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -25,7 +25,7 @@ class StuckSealingKey(SealingKey):
 class StuckEncoder(BatchEncoder):
     """Gives every batch the first place."""
 
-    def encode(self, messages: list[bytes]) -> bytes:  # type: ignore[override]
+    def encode(self, messages: Sequence[bytes]) -> bytes:
         self._sequence = 0
         return super().encode(messages)
 
@@ -33,9 +33,9 @@ class StuckEncoder(BatchEncoder):
 class StuckDecoder(BatchDecoder):
     """Takes every batch for the first."""
 
-    def _body(self, content: bytes) -> bytes:
+    def feed(self, data: bytes) -> list[bytes]:
         self._sequence = 0
-        return super()._body(content)
+        return super().feed(data)
 
 
 def repeated_records(make: Callable[[bytes, bytes], SealingKey]) -> int:
