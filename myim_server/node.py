@@ -45,6 +45,7 @@ __all__ = ["EndpointNode", "Node", "make_node", "run", "wall_clock"]
 _TICK_SECONDS = 0.25
 _LOOK_AFTER_SECONDS = 2.0
 _TELL_SECONDS = 0.5
+_NEWS_SECONDS = 0.2
 _HEARD_SECONDS = 0.3  # for others to hear that this node drains, before its terminals come to them
 _HOUR = 3600.0
 _PURGE_ROWS = 1000
@@ -130,6 +131,7 @@ class Node:
         links.serve(peers, role, self.login, lambda is_wished: gevent.spawn(self.drain, is_wished))
         links.build()
         self._loops.add(self._config.tokens.poll_seconds, links.read_admitted)
+        self._loops.add(_NEWS_SECONDS, lambda: self._publish() if links.is_news else None)
         if role is None:
             self._loops.add(_LOOK_AFTER_SECONDS, self._publish)
 

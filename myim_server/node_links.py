@@ -79,6 +79,7 @@ class NodeLinks:
         self._admitted: frozenset[str] = frozenset()
         self._admitted_read = 0.0
         self._announced = b""
+        self._published: frozenset[Server] = frozenset()
         self._listed: frozenset[Any] | None = None
         self._listed_at = 0.0
         self._router: Router | None = None
@@ -237,6 +238,13 @@ class NodeLinks:
             self._announced = message
             for link in list(self._open.values()):
                 link.send_urgent(message)
+
+    @property
+    def is_news(self) -> bool:
+        """Whether other endpoints are linked, or they are told otherwise, than when this was asked last; loads do not count."""
+        now = frozenset(server._replace(load=0) for server in self._linked_endpoints())
+        before, self._published = self._published, now
+        return before != now
 
     def _linked_endpoints(self) -> list[Server]:
         if self._channels is None:

@@ -124,13 +124,16 @@ def _await_nodes(directory: Path, plan: Plan) -> None:
             if _is_ready(directory, plan, name):
                 waiting.remove(name)
         if time.monotonic() > deadline:
-            raise Failed(f"not up after {UP_SECONDS:.0f} s: {', '.join(waiting)}; see `status` and `logs`")
+            raise Failed(f"not up after {UP_SECONDS:.0f} s, or not linked to all others: {', '.join(waiting)}; see `status` and `logs`")
         time.sleep(0.1)
 
 
 def _is_ready(directory: Path, plan: Plan, name: str) -> bool:
+    """Whether it serves, has all its links, and tells terminals of all servers."""
     said = _status(directory, name)
-    return said is not None and said["links"] >= _links_wanted(plan, name)
+    if said is None or said["links"] < _links_wanted(plan, name):
+        return False
+    return len(said.get("servers", ())) >= plan.centers + plan.endpoints or name in plan.endpoint_names
 
 
 def _links_wanted(plan: Plan, name: str) -> int:

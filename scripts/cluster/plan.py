@@ -80,6 +80,7 @@ def _bound(port: int) -> socket.socket:
     """A socket at this port of loopback, or at another one if it is taken."""
     while True:
         one = socket.socket()
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: connections that just ended keep no port from them
         try:
             one.bind(("127.0.0.1", port))
             return one
