@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from myim_wire.bodies import decode_error
 from myim_wire.center_handshake import CenterClient
 from myim_wire.frames import HANDSHAKE_FRAME_CAP, SESSION_FRAME_CAP, FrameDecoder, encode_frame
 from myim_wire.key_schedule import derive_terminal_private
@@ -116,6 +117,8 @@ class Line:
         while not any(message.command == command for message in found):
             for plaintext in self.receive():
                 found += decode_messages(plaintext)
+            if found and found[-1].command == Command.GOODBYE:
+                raise ConnectionError(f"the server said {decode_error(found[-1].content)}")
         self.socket.setblocking(False)
         return found
 
