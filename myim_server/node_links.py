@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from cluster.directory import Directory, Place, Server, best_first
-from cluster.hazelcast_directory import HazelcastDirectory
 from cluster.identity import Identity
 from cluster.locator import Locator
 from cluster.membership import ENDPOINT, MEMBER, Membership
@@ -65,6 +64,8 @@ def open_directory(config: Config, secret: bytes, node_id: int) -> Directory:
         except UnicodeDecodeError:
             raise SecretRefused(config.cluster_name_file, "is no cluster name") from None
     members = [str(member) for member in section.members]
+    from cluster.hazelcast_directory import HazelcastDirectory  # only here: a node without one need not load its client
+
     return HazelcastDirectory(members, name, directory_key(secret), node_id, time.monotonic, _log)
 
 
@@ -275,9 +276,9 @@ class NodeLinks:
         listed = frozenset((one.node, one.role, one.host, one.port, one.priority, one.draining) for one in servers)
         if listed == self._listed or (now - self._listed_at < _TELL_SECONDS and not is_urgent):
             return
-        is_first, self._listed, self._listed_at = self._listed is None, listed, now
+        self._listed, self._listed_at = listed, now
         message = encode_message(Command.SERVERS, 0, 0, 0, 0, contents.encode_servers(servers))
-        for number, session in enumerate(list(sessions) if not is_first else (), 1):
+        for number, session in enumerate(list(sessions), 1):
             session.send(message)
             if number % _AT_ONCE == 0:
                 gevent.sleep(0)
