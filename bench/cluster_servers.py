@@ -5,6 +5,7 @@ What lives here: how its processes are configured, started, killed; all of them 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -95,8 +96,7 @@ def link_of(center: Node) -> str:
 
 def fingerprint_of(node: Node) -> str:
     """The fingerprint of its key, 64 hex digits."""
-    words = node.admin("node-key").replace(":", " ").split()
-    return next(word for word in words if len(word) == 64)
+    return str(json.loads(node.admin("node-key").splitlines()[-1])["fingerprint"])
 
 
 class Cluster:
