@@ -109,12 +109,15 @@ class Channels:
         serve_terminal: ServeTerminal | None,
         serve_login: ServeLogin | None,
         log: Log,
+        has_login: Callable[[int], bool] = lambda node: False,
     ) -> None:
-        """run_callback: at the end of the hub's turn; serve_terminal, serve_login: of the doors this node has."""
+        """run_callback: at the end of the hub's turn; serve_terminal, serve_login: of the doors this node has; has_login: whether a center
+        is the login center as well."""
         self._run_callback = run_callback
         self._serve_terminal = serve_terminal
         self._serve_login = serve_login
         self._log = log
+        self._has_login = has_login
         self._lanes: dict[Link, _Lane] = {}
         self._woken: list[ChannelEnd] = []
         self._is_draining = False
@@ -128,11 +131,14 @@ class Channels:
         """What every linked endpoint wants terminals to be told of it, by node id."""
         return {lane.link.peer.node: lane.about for lane in self._lanes.values() if lane.about is not None}
 
-    def drain(self) -> None:
-        """Tell endpoints, those that come later too, to open channels elsewhere."""
-        self._is_draining = True
-        for lane in self._lanes.values():
-            self._tell_draining(lane)
+    def drain(self, is_wished: bool = True) -> None:
+        """Tell endpoints, those that come later too, to open channels elsewhere; not wished: have them come anew, to open some here."""
+        self._is_draining = is_wished
+        for lane in list(self._lanes.values()):
+            if is_wished:
+                self._tell_draining(lane)
+            elif lane.link.peer.role == ENDPOINT:
+                lane.link.close(ErrorCode.DRAINING, "terminals are taken again, by new links")
 
     # ------------------------------------------------------------------ links
 
@@ -223,9 +229,12 @@ class Channels:
         return ChannelSocket(end)
 
     def _pass_on(self, lane: _Lane, opening: Opening) -> bool:
-        """Relay to the first linked login node; False if there is none."""
+        """Relay to the first linked node that is a login center; False if there is none."""
         for login in self._lanes.values():
-            if login.link.peer.role != LOGIN or not login.link.is_open or login.last >= channels.LAST_CHANNEL:
+            peer = login.link.peer
+            if peer.role != LOGIN and not (peer.role == CENTER and self._has_login(peer.node)):
+                continue
+            if not login.link.is_open or login.last >= channels.LAST_CHANNEL:
                 continue
             channel = login.last + 1
             if not login.link.send(channels.encode_open(channel, Service.LOGIN, opening.host)):

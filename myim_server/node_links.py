@@ -118,6 +118,7 @@ class NodeLinks:
             None if role is None else role.center.serve_channel,
             None if login is None else login.serve_channel,
             _log,
+            self._has_login,
         )
         own: dict[int, Take] = {
             MEMBER: lambda node, message: self.membership.took(node, message[1:]),
@@ -285,8 +286,8 @@ class NodeLinks:
 
     def tell_draining(self, is_draining: bool) -> None:
         """Have endpoints open channels elsewhere, or here again."""
-        if self._channels is not None and is_draining:
-            self._channels.drain()
+        if self._channels is not None:
+            self._channels.drain(is_draining)
 
     # ------------------------------------------------------------------ operators
 
@@ -301,6 +302,9 @@ class NodeLinks:
     def status(self) -> list[dict[str, Any]]:
         """All links, those that are being dialled too, for an operator."""
         return [shown_link(link) for link in self.mesh.links()]
+
+    def _has_login(self, node: int) -> bool:
+        return any(server.node == node and server.role == "login" for server in self.membership.servers())
 
     def _places_here(self, user: int) -> Sequence[Place]:
         return () if self._router is None else self._router.places_here(user)
