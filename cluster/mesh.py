@@ -3,9 +3,10 @@
 What lives here: which links there are, dialling with back-off, the listener, the heartbeat's clockwork. What must not: the bytes of the
 handshake (`myim_wire.link_handshake`), one link's sending and reading (`peer_link`), what messages mean.
 
-Between two nodes one link is enough. Of two that meet, the one dialled by the lower node id stays; a second one dialled by the same node
-replaces the first, since whoever dials again has lost it. A dialler counts its link as up when the listener's first batch has come, so both
-sides agree on which it is.
+Between two nodes one link is enough. A node dials only whom it has no link to, so two arise only when both dial at once: then the one
+dialled by the lower node id stays, because that node refuses the other while its own dial is under way, and the higher gives up its own.
+Who has a link and is dialled all the same asks the old one first: if it does not answer, its peer has lost it, and the new one stays.
+A dialler counts its link as up when the listener's first batch has come, so both sides agree on which it is.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import socket as sockets
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from random import random
 from typing import Any, NamedTuple
 
@@ -25,20 +27,25 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 
 from cluster.identity import Identity, tls_context
+from cluster.link_socket import ROOM_BYTES, LinkSocket, read_frame, secure
 from cluster.membership import Member as Member
 from cluster.peer_link import LinkEvents, LinkLimits, LinkStatus, Peer, PeerLink
 from myim_wire.errors import ErrorCode, RemoteProtocolError, ReportedError
 from myim_wire.flights import encode_error_flight
-from myim_wire.frames import HANDSHAKE_FRAME_CAP, HEADER_BYTES
-from myim_wire.link_handshake import LinkHandshake, Other, Role, Self, fingerprint_of
+from myim_wire.link_handshake import LinkHandshake, Other, OwnKeyError, Role, Self, fingerprint_of
 
 _HANDSHAKE_SECONDS = 5.0
 _HANDSHAKES = 64
 _CONNECTIONS = 4096
+_LINKS_PER_ENDPOINT = 16
+_PROBE_SECONDS = 2.0
 _ROUND_SECONDS = 0.5
 _LATE_SECONDS = 3.0
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.1, 5.0
 _GOOD_SECONDS = 5.0
+_OWN_ADDRESS_SECONDS = 60.0
+# Who dials whom.
+_LEGAL_ROLES = {(Role.CENTER, Role.CENTER), (Role.CENTER, Role.LOGIN), (Role.LOGIN, Role.CENTER), (Role.ENDPOINT, Role.CENTER)}
 
 _log = structlog.get_logger(__name__)
 
@@ -79,7 +86,10 @@ class MeshLinkManager:
         self._centers: tuple[int, ...] = ()
         self._dialers: dict[tuple[str, int], gevent.Greenlet[..., Any]] = {}
         self._dialed: dict[str, LinkStatus] = {}
+        self._wanted: dict[tuple[str, int], Member] = {}
         self._nodes: dict[str, int] = {}  # address -> node that answered there
+        self._committed: dict[int, Any] = {}  # node -> connection on which this side has proven itself and waits to be taken
+        self._room = memoryview(bytearray(ROOM_BYTES))
         self._shaking = 0
         self._server: StreamServer | None = None
         self._clockwork: gevent.Greenlet[..., Any] | None = None
@@ -114,6 +124,7 @@ class MeshLinkManager:
             link.close(ErrorCode.SHUTDOWN, "this node stops")
         gevent.killall(list(self._dialers.values()), timeout=1)
         self._dialers.clear()
+        self._accepted.join(timeout=1)
         self._accepted.kill(timeout=1)
 
     # ------------------------------------------------------------------ what others ask for
@@ -153,91 +164,113 @@ class MeshLinkManager:
     def _all(self) -> list[PeerLink]:
         return [link for links in self._links.values() for link in links]
 
-    # ------------------------------------------------------------------ dialling
+    # ------------------------------------------------------------------ clockwork
 
     def _keep_going(self) -> None:
         beat_at = looked_at = time.monotonic()
+        pause = min(_ROUND_SECONDS, self._settings.heartbeat_seconds / 4)
         while True:
             try:
                 self._dial_members()
-            except Exception as fault:
-                _log.error("mesh_fault", exc_info=fault)
-            gevent.sleep(_ROUND_SECONDS * (0.5 + random() / 2))
-            now = time.monotonic()
-            was_stopped, looked_at = now - looked_at > _LATE_SECONDS, now
-            for link in self._all():
-                if was_stopped:  # what they said waits to be read: their time begins anew
-                    link.last_heard = now
-                elif now - link.last_heard > self._settings.silence_seconds:
-                    _log.warning("link_silent", peer=link.peer.node)
-                    link.cut("silent for too long")
-            if now - beat_at >= self._settings.heartbeat_seconds:
-                beat_at = now
+                gevent.sleep(pause * (0.5 + random() / 2))
+                now = time.monotonic()
+                was_stopped, looked_at = now - looked_at > _LATE_SECONDS, now
+                is_due = now - beat_at >= self._settings.heartbeat_seconds
                 for link in self._all():
-                    link.beat()
+                    link.look_after(now, self._settings.silence_seconds, was_stopped)
+                    if is_due and link.is_open:
+                        link.beat()
+                beat_at = now if is_due else beat_at
+            except Exception as fault:  # a bug of ours, or of who says the members: the others are looked after all the same
+                _log.error("mesh_fault", exc_info=fault)
+                gevent.sleep(pause)
 
     def _dial_members(self) -> None:
-        wanted = {(member.address, number): member for member in self._members() for number in range(self._settings.links_per_peer)}
-        for key in [key for key, dialer in self._dialers.items() if key not in wanted or dialer.dead]:
-            dialer = self._dialers.pop(key)
-            if key not in wanted:
-                dialer.kill(block=False)
-                self._dialed.pop(key[0], None)
-        for key, member in wanted.items():
-            if key not in self._dialers and member.node != self._identity.node_id:
-                self._dialers[key] = gevent.spawn(self._keep_dialing, member)
+        """Who is no longer a member keeps the link it has: a directory that forgot it may be wrong."""
+        numbers = range(self._settings.links_per_peer)
+        members = [member for member in self._members() if member.node != self._identity.node_id]
+        self._wanted = {(member.address, number): member for member in members for number in numbers}
+        for key in self._wanted:
+            if key not in self._dialers:
+                self._dialers[key] = gevent.spawn(self._keep_dialing, key)
 
-    def _keep_dialing(self, member: Member) -> None:
+    # ------------------------------------------------------------------ dialling
+
+    def _keep_dialing(self, key: tuple[str, int]) -> None:
         """One dialler's life: connect, prove, carry the link until it ends, again (yields throughout)."""
         wait = _FIRST_WAIT_SECONDS
-        while True:
+        while member := self._wanted.get(key):
             node = member.node or self._nodes.get(member.address, 0)
-            if node == self._identity.node_id:
-                return
-            if self._settings.links_per_peer == 1 and self._links.get(node):
-                gevent.sleep(_ROUND_SECONDS)
+            if self._settings.role != "endpoint" and self._links.get(node):
+                gevent.sleep(_ROUND_SECONDS * (0.5 + random() / 2))
                 continue
             begun = time.monotonic()
-            error = self._dial(member)
+            try:
+                error = self._dial(member)
+            except OwnKeyError:
+                self._dialed.pop(member.address, None)
+                gevent.sleep(_OWN_ADDRESS_SECONDS)
+                continue
             if time.monotonic() - begun > _GOOD_SECONDS:
                 wait = _FIRST_WAIT_SECONDS
             peer = Peer(node, member.role, member.fingerprint, member.address)
             self._dialed[member.address] = LinkStatus(peer, "dialling", 0.0, 0, 0, error, time.monotonic(), False)
             gevent.sleep(wait * (0.5 + random() / 2))
             wait = min(_LONGEST_WAIT_SECONDS, 2 * wait)
+        self._dialed.pop(key[0], None)
+        del self._dialers[key]
 
     def _dial(self, member: Member) -> str:
-        """Connect, shake hands, carry the link to its end; returns why it ended (yields)."""
+        """Connect, shake hands, carry the link to its end; returns why it ended (yields). OwnKeyError: this node listens there."""
         host, _, port = member.address.rpartition(":")
         try:
             connection = cooperative.create_connection((host.strip("[]"), int(port)), timeout=_HANDSHAKE_SECONDS)
-        except OSError as error:
-            return str(error.strerror or error)
+        except (OSError, ValueError) as error:
+            return str(getattr(error, "strerror", None) or error)
+        node = 0
         try:
             with gevent.Timeout(_HANDSHAKE_SECONDS, RemoteProtocolError(ErrorCode.TIMEOUT, "the handshake took too long")):
-                other, tls = self._shake_hands(connection, is_dialer=True)
-                self._nodes[member.address] = other.node_id
-                self._check_dialed(member, other)
-                link = PeerLink(connection, tls, other, member.address, self._settings.limits)
-                link.is_dialer = True
+                other = self._prove(connection, True, lambda other: self._check_dialed(member, other))
+                node = other.node_id
+                self._committed[node] = connection
+                link = self._open_link(connection, other, member.address, is_dialer=True)
                 early = self._hear_first(connection, link)
+                self._make_place(link)
+            self._committed.pop(node, None)
             self._carry(link, early)
             return link.last_error
-        except (RemoteProtocolError, OSError, ssl.SSLError) as error:
+        except OwnKeyError:
+            raise
+        except (RemoteProtocolError, OSError) as error:
             return self._say_why(member.address, error)
         finally:
+            if self._committed.get(node) is connection:
+                del self._committed[node]
             connection.close()
 
-    def _say_why(self, address: str, error: Exception) -> str:
-        if isinstance(error, RemoteProtocolError) and not (isinstance(error, ReportedError) or error.code is ErrorCode.BUSY):
-            _log.warning("link_refused", address=address, code=error.code.name, reason=error.text)
-        return str(error)[:200]
-
     def _check_dialed(self, member: Member, other: Other) -> None:
-        if member.fingerprint and fingerprint_of(other.public_key) != member.fingerprint:
+        """Before this side proves itself: whether the node that was found is the one, and is wanted."""
+        is_pinned = not member.fingerprint or member.fingerprint == fingerprint_of(other.public_key)
+        if not is_pinned or member.node not in (0, other.node_id):
             raise RemoteProtocolError(ErrorCode.BAD_HANDSHAKE, "the node there is not the one that is expected")
-        if other.role is Role.ENDPOINT:
-            raise RemoteProtocolError(ErrorCode.BAD_HANDSHAKE, "an endpoint listens to nobody")
+        if self._self.role is Role.ENDPOINT and not member.fingerprint:
+            raise RemoteProtocolError(ErrorCode.BAD_HANDSHAKE, "an endpoint has to know its center's fingerprint")
+        _check_roles(self._self.role, other.role)
+        self._nodes[member.address] = other.node_id
+        if self._self.role is not Role.ENDPOINT and (self._links.get(other.node_id) or other.node_id in self._committed):
+            raise RemoteProtocolError(ErrorCode.BUSY, "there is a link already")
+
+    def _hear_first(self, connection: Any, link: PeerLink) -> list[bytes]:
+        """Wait for the listener's first batch, by which it takes the link or says goodbye (yields)."""
+        messages: list[bytes] = []
+        while not link.has_heard:
+            data = connection.recv(ROOM_BYTES)
+            if not data:
+                raise RemoteProtocolError(ErrorCode.BUSY, "the peer ended it at once")
+            messages = link.hear(data)
+        if link.goodbye:
+            raise ReportedError(ErrorCode.BUSY, link.goodbye)
+        return messages
 
     # ------------------------------------------------------------------ accepting
 
@@ -246,103 +279,91 @@ class MeshLinkManager:
         if self._shaking >= _HANDSHAKES:
             connection.close()
             return
+        link = None
         told = f"{address[0]}:{address[1]}"
         try:
             self._shaking += 1
             try:
                 with gevent.Timeout(_HANDSHAKE_SECONDS, RemoteProtocolError(ErrorCode.TIMEOUT, "the handshake took too long")):
-                    other, tls = self._shake_hands(connection, is_dialer=False)
+                    other = self._prove(connection, False, lambda other: None)
+                    link = self._open_link(connection, other, told, is_dialer=False)
+                    self._check_accepted(link, other)
+                    self._make_place(link)
             finally:
                 self._shaking -= 1
-            self._take_up(PeerLink(connection, tls, other, told, self._settings.limits))
+            self._carry(link)
         except RemoteProtocolError as error:
             self._say_why(told, error)
-            _tell(connection, error.code)
-        except (OSError, ssl.SSLError) as error:
+            if link is not None:
+                link.close(error.code, error.text)
+        except OSError as error:
             self._say_why(told, error)
         finally:
             connection.close()
 
-    def _take_up(self, link: PeerLink) -> None:
-        """Carry an accepted link, or say why not (yields)."""
-        try:
-            if link.peer.role == "endpoint" and not self._admits(link.peer):
-                raise RemoteProtocolError(ErrorCode.NOT_ALLOWED, "an endpoint that is not admitted")
-            self._carry(link)
-        except RemoteProtocolError as error:
-            self._say_why(link.peer.address, error)
-            link.close(error.code, error.text)
+    def _check_accepted(self, link: PeerLink, other: Other) -> None:
+        """Whether whoever dialled may have this link (yields where `admits` does)."""
+        _check_roles(other.role, self._self.role)
+        if other.role is Role.ENDPOINT and not self._admits(link.peer):
+            raise RemoteProtocolError(ErrorCode.NOT_ALLOWED, "an endpoint that is not admitted")
+        mine = self._committed.get(link.peer.node)
+        if mine is not None and not self._links.get(link.peer.node):
+            if self._identity.node_id < link.peer.node:
+                raise RemoteProtocolError(ErrorCode.BUSY, "the link that the lower node dials is under way")
+            mine.shutdown(sockets.SHUT_RDWR)  # ours gives way; its dialler hears the end
 
     # ------------------------------------------------------------------ both
 
-    def _shake_hands(
-        self, connection: Any, is_dialer: bool
-    ) -> tuple[Other, tuple[ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO] | None]:
-        """Preamble, then TLS if it is wished (yields)."""
+    def _prove(self, connection: Any, is_dialer: bool, check: Callable[[Other], None]) -> Other:
+        """The flights; check may refuse the peer before the dialler's proof is sent (yields). A listener says why it refuses."""
         connection.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
         handshake = LinkHandshake(is_dialer, self._self, os.urandom(32), os.urandom(32))
-        connection.sendall(handshake.start())
-        while handshake.other is None:
-            reply = handshake.receive(_read_frame(connection))
-            if reply:
-                connection.sendall(reply)
-        other = handshake.other
-        if not other.is_tls:
-            return other, None
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        context = tls_context(self._identity, is_server=not is_dialer, peer_certificate=other.certificate)
-        tls = context.wrap_bio(incoming, outgoing, server_side=not is_dialer)
-        while True:
-            try:
-                tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                connection.sendall(outgoing.read())
-                data = connection.recv(16_384)
-                if not data:
-                    raise RemoteProtocolError(ErrorCode.BAD_HANDSHAKE, "the peer left during TLS") from None
-                incoming.write(data)
-        connection.sendall(outgoing.read())
-        if tls.getpeercert(binary_form=True) != other.certificate:
-            raise RemoteProtocolError(ErrorCode.BAD_HANDSHAKE, "TLS shows another certificate")
-        return other, (tls, incoming, outgoing)
+        try:
+            connection.sendall(handshake.start())
+            while True:
+                reply = handshake.receive(read_frame(connection))
+                if handshake.other is not None:
+                    check(handshake.other)
+                if reply:
+                    connection.sendall(reply)
+                if handshake.other is not None:
+                    return handshake.other
+        except RemoteProtocolError as error:
+            if not is_dialer:
+                with suppress(OSError):
+                    connection._sock.send(encode_error_flight(error.code))
+            raise
 
-    def _hear_first(self, connection: Any, link: PeerLink) -> list[bytes]:
-        """Wait for the listener's first batch, by which it takes the link or says goodbye (yields)."""
-        messages: list[bytes] = []
-        while link.is_open and not (messages or link.has_heard):
-            data = connection.recv(65_536)
-            if not data:
-                raise RemoteProtocolError(ErrorCode.BUSY, "the peer keeps another link")
-            messages = link.hear(data)
-        if not link.is_open:
-            raise RemoteProtocolError(ErrorCode.BUSY, link.last_error)
-        return messages
+    def _open_link(self, connection: Any, other: Other, address: str, is_dialer: bool) -> PeerLink:
+        """TLS, if either side wishes it, and the link (yields)."""
+        tls = None
+        if other.is_tls:
+            context = tls_context(self._identity, is_server=not is_dialer, peer_certificate=other.certificate)
+            tls = secure(connection, context, not is_dialer, other.certificate)
+        return PeerLink(LinkSocket(connection, tls, self._room), other, address, self._settings.limits, is_dialer)
 
-    def _carry(self, link: PeerLink, early: Sequence[bytes] = ()) -> None:
-        """List the link, or refuse it for one that stays; read it to its end (yields)."""
-        node = link.peer.node
-        others = self._links.get(node, [])
-        if others and self._is_unique(link):
-            old = others[0]
-            mine_stays = self._identity.node_id < node
-            if old.is_dialer != link.is_dialer and old.is_dialer == mine_stays:
+    def _make_place(self, link: PeerLink) -> None:
+        """BUSY if all the links are alive that the node may have; one that does not answer ends (yields)."""
+        most = _LINKS_PER_ENDPOINT if Role.ENDPOINT in (self._self.role, Role[link.peer.role.upper()]) else 1
+        while len(others := self._links.get(link.peer.node, ())) >= most:
+            old = min(others, key=lambda other: other.last_heard)
+            if old.probe(_PROBE_SECONDS):
                 raise RemoteProtocolError(ErrorCode.BUSY, "there is a link already")
             old.cut("a newer link took its place")
             self._forget(old)
-        self._links.setdefault(node, []).append(link)
+
+    def _carry(self, link: PeerLink, early: Sequence[bytes] = ()) -> None:
+        """List the link and run it to its end (yields)."""
+        self._links.setdefault(link.peer.node, []).append(link)
         self._list_centers()
-        if not link.is_dialer:
-            link.beat()
-        _log.info("link_up", peer=node, role=link.peer.role, tls=link.status().is_tls)
-        self._events.came_up(link)
+        link.beat()  # by a listener's first batch its dialler knows that the link is taken
+        _log.info("link_up", peer=link.peer.node, role=link.peer.role, tls=link.status().is_tls)
         try:
+            self._events.came_up(link)
             link.run(self._events, early)
         finally:
+            link.cut("this node stops")
             self._forget(link)
-
-    def _is_unique(self, link: PeerLink) -> bool:
-        return link.peer.role != "endpoint" and self._settings.role != "endpoint"
 
     def _forget(self, link: PeerLink) -> None:
         links = self._links.get(link.peer.node, [])
@@ -357,27 +378,15 @@ class MeshLinkManager:
     def _list_centers(self) -> None:
         self._centers = tuple(node for node, links in self._links.items() if links[0].peer.role == "center")
 
-
-def _read_frame(connection: Any) -> bytes:
-    """The content of exactly one frame: no byte that belongs to TLS is read (yields)."""
-    length = int.from_bytes(_read_exactly(connection, HEADER_BYTES), "big")
-    if not 0 < length <= HANDSHAKE_FRAME_CAP:
-        raise RemoteProtocolError(ErrorCode.BAD_FRAME, f"a frame of {length} bytes is not allowed here")
-    return _read_exactly(connection, length)
-
-
-def _read_exactly(connection: Any, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        part: bytes = connection.recv(count - len(data))
-        if not part:
-            raise RemoteProtocolError(ErrorCode.BAD_HANDSHAKE, "the peer left during the handshake")
-        data += part
-    return data
+    def _say_why(self, address: str, error: Exception) -> str:
+        """What an operator reads; who breaks a rule is said aloud, who is away, refuses us or has a link is not."""
+        words = str(error)[:200]
+        is_breach = isinstance(error, RemoteProtocolError) and not isinstance(error, ReportedError) and error.code is not ErrorCode.BUSY
+        if is_breach or isinstance(error, ssl.SSLError):
+            _log.warning("link_refused", address=address, reason=words)
+        return words
 
 
-def _tell(connection: Any, code: ErrorCode) -> None:
-    try:
-        connection.sendall(encode_error_flight(code))
-    except OSError:
-        pass
+def _check_roles(dialer: Role, listener: Role) -> None:
+    if (dialer, listener) not in _LEGAL_ROLES:
+        raise RemoteProtocolError(ErrorCode.NOT_ALLOWED, f"a {dialer.name.lower()} has no link to a {listener.name.lower()}")

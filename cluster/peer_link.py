@@ -1,36 +1,46 @@
 """One link to another node: batches out at the end of each turn, batches in as they come, heartbeats, a window.
 
-What lives here: the life of a link after its handshake. What must not: who is linked to whom (`mesh`), what messages mean.
+What lives here: the life of a link after its handshake. What must not: who is linked to whom (`mesh`), what messages mean, sockets and TLS
+(`link_socket`).
 
 The outbound path is a contract: `send` never blocks and never reorders; what was sent in one turn of the hub goes out as one batch in one
-system call; no greenlet writes unless the socket is full. What the peer has not consumed is bounded by its window, what waits here by
-another; beyond both `send` says no, and the caller keeps its messages.
+system call. What the peer has not consumed is bounded by its window, what waits here by another bound; beyond both `send` says no, and
+the caller keeps its messages. The hub itself hands on what comes, in pieces, so that a flood from one peer leaves turns to others.
 """
 
 from __future__ import annotations
 
-import errno
-import ssl
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import gevent
 import structlog
+from gevent.event import Event
 
-from myim_wire import link_batches
+from cluster.link_socket import LinkSocket
 from myim_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
-from myim_wire.link_batches import BatchDecoder, BatchEncoder, decode_own, encode_own
+from myim_wire.link_batches import (
+    CONSUMED,
+    GOODBYE,
+    HEAD_BYTES,
+    HEARTBEAT,
+    HEARTBEAT_ANSWER,
+    LAST_OWN_KIND,
+    BatchDecoder,
+    BatchEncoder,
+    decode_own,
+    encode_own,
+)
 from myim_wire.link_handshake import Other, fingerprint_of
 
-_READ_BYTES = 262_144
-_READABLE = 1
-_BATCH_BYTES = 262_144
-MAX_MESSAGE_BYTES = _BATCH_BYTES - 4
-_TOLD_EVERY = 262_144  # consumed bytes after which the peer is told
-_WOULD_BLOCK = (errno.EAGAIN, errno.EWOULDBLOCK)
-_OWN_KINDS = 4
+_BATCH_BYTES = 65_536  # but for a message that is longer
+MAX_MESSAGE_BYTES = 262_140
+_BATCHES_AT_ONCE = 4  # then others get their turn
+_MESSAGES_AT_ONCE = 256
+_TOLD_EVERY = 32_768  # consumed bytes after which the peer is told; a window is at least twice that
+_OWN_AT_ONCE = 1_000  # of the link's own messages; a peer that asks for more and reads nothing is cut
+
 _log = structlog.get_logger(__name__)
 
 
@@ -44,7 +54,7 @@ class Peer(NamedTuple):
 
 
 class LinkLimits(NamedTuple):
-    """Bytes the peer may have unconsumed; bytes that may wait here beyond, for letters and for answers."""
+    """Bytes the peer may have unconsumed (at least 64 KiB); bytes that may wait here beyond, for letters and for answers."""
 
     window_bytes: int = 4 << 20
     queue_bytes: int = 4 << 20
@@ -52,7 +62,7 @@ class LinkLimits(NamedTuple):
 
 
 class LinkStatus(NamedTuple):
-    """What an operator sees of a link."""
+    """What an operator sees of a link; state: "up", "down", "dialling"; since: seconds of the monotonic clock."""
 
     peer: Peer
     state: str
@@ -65,7 +75,7 @@ class LinkStatus(NamedTuple):
 
 
 class LinkEvents(Protocol):
-    """Who hears of links; called from their readers, and must not yield."""
+    """Who hears of links; nothing of it may yield."""
 
     def came_up(self, link: PeerLink) -> None: ...
     def went_down(self, link: PeerLink) -> None: ...
@@ -73,53 +83,59 @@ class LinkEvents(Protocol):
 
 
 class PeerLink:
-    """One link, from the end of its handshake to its own end. `run` is its reader's whole life."""
+    """One link, from the end of its handshake to its own end; `run` is its whole life."""
 
-    def __init__(
-        self, socket: Any, tls: tuple[ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO] | None, other: Other, address: str, limits: LinkLimits
-    ) -> None:
-        """tls: the object after its handshake, what comes in, what goes out; None on a plain link."""
+    __slots__ = (
+        "_asked", "_consumed_by_peer", "_decoder", "_encoder", "_ended", "_events", "_heard_bytes", "_is_dirty", "_limits", "_may_queue",
+        "_may_queue_urgent", "_own", "_pending", "_queue", "_queued_bytes", "_run_callback", "_socket", "_stuck", "_told_consumed",
+        "goodbye", "is_dialer", "is_open", "last_error", "last_heard", "peer", "rtt_ms", "since",
+    )  # fmt: skip
+
+    def __init__(self, socket: LinkSocket, other: Other, address: str, limits: LinkLimits, is_dialer: bool = False) -> None:
         self.peer = Peer(other.node_id, other.role.name.lower(), fingerprint_of(other.public_key), address)
         self.is_open = True
-        self.is_dialer = False
+        self.is_dialer = is_dialer
         self.last_error = ""
         self.rtt_ms = 0.0
         self.since = self.last_heard = time.monotonic()
         self._socket = socket
-        self._send_raw = socket._sock.send
-        self._tls = tls
         self._limits = limits
-        self._encoder = BatchEncoder(b"" if tls else other.send_key)
-        self._decoder = BatchDecoder(b"" if tls else other.receive_key)
+        self._may_queue, self._may_queue_urgent = limits.queue_bytes, limits.urgent_bytes
+        self._encoder = BatchEncoder(b"" if socket.is_tls else other.send_key)
+        self._decoder = BatchDecoder(b"" if socket.is_tls else other.receive_key)
+        self._events: LinkEvents | None = None
         self._own: list[bytes] = []
-        self._queue: deque[bytes] = deque()
+        self._queue: list[bytes] = []
         self._queued_bytes = 0
-        self._sent_bytes = 0
-        self._consumed_by_peer = 0
-        self._told_consumed = 0
-        self._unsent = b""
+        self._pending: Sequence[bytes] = ()  # taken in further turns
+        self._consumed_by_peer = self._told_consumed = self._heard_bytes = 0
+        self._asked: dict[int, Event | None] = {}  # heartbeats without an answer, the oldest first
+        self._stuck = (0, self.since)  # the socket's count when it was last seen to take something, and when
         self._is_dirty = False
-        self._is_closing = False
-        self._writer: gevent.Greenlet[[], None] | None = None
+        self.goodbye = ""  # why the peer ends it, if it said so
+        self._ended = Event()
         self._run_callback: Callable[[Callable[[], None]], Any] = gevent.get_hub().loop.run_callback
 
     # ------------------------------------------------------------------ sending
 
     def send(self, message: bytes) -> bool:
         """Queue a message, kind first; False, and nothing queued, if the link has ended or too much waits."""
-        return self._add(message, self._limits.queue_bytes)
+        if self._queued_bytes > self._may_queue:
+            return False
+        return self._add(message)
 
     def send_urgent(self, message: bytes) -> bool:
         """Queue an answer: only a much higher bound refuses it. Order among all messages stays."""
-        return self._add(message, self._limits.urgent_bytes)
-
-    def _add(self, message: bytes, bound: int) -> bool:
-        if not self.is_open or self._is_closing or self._queued_bytes > bound:
+        if self._queued_bytes > self._may_queue_urgent:
             return False
-        if len(message) > MAX_MESSAGE_BYTES:
-            raise LocalProtocolError(ErrorCode.TOO_LARGE, f"a link message of {len(message)} bytes")
+        return self._add(message)
+
+    def _add(self, message: bytes) -> bool:
+        size = len(message)
+        if not 0 < size <= MAX_MESSAGE_BYTES:
+            raise LocalProtocolError(ErrorCode.TOO_LARGE, f"a link message of {size} bytes")
         self._queue.append(message)
-        self._queued_bytes += 4 + len(message)
+        self._queued_bytes += size + HEAD_BYTES
         if not self._is_dirty:
             self._is_dirty = True
             self._run_callback(self._flush)
@@ -127,6 +143,9 @@ class PeerLink:
 
     def _say(self, kind: int, number: int) -> None:
         self._own.append(encode_own(kind, number))
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
         if not self._is_dirty:
             self._is_dirty = True
             self._run_callback(self._flush)
@@ -134,64 +153,49 @@ class PeerLink:
     def _flush(self) -> None:
         """Runs once per turn of the hub, after every readable socket was read."""
         self._is_dirty = False
+        if not self.is_open or self._socket.unsent:
+            return
         try:
-            while self.is_open and not self._unsent and (batch := self._next_batch()):
-                self._push(self._encoder.encode(batch))
+            size = self._queued_bytes
+            room = self._limits.window_bytes - self._encoder.produced + self._consumed_by_peer
+            if 0 < size <= _BATCH_BYTES and size <= room and not self._own:
+                batch, self._queue, self._queued_bytes = self._queue, [], 0
+                self._socket.write(self._encoder.encode(batch))
+            else:
+                self._flush_pieces()
+        except OSError as error:
+            self._end(_words(error))
         except Exception as fault:  # a bug of ours: this link ends, the others go on
             _log.error("link_fault", peer=self.peer.node, exc_info=fault)
             self._end("a fault of this node")
 
-    def _next_batch(self) -> Sequence[bytes]:
-        """What goes out now: the link's own messages, then as many of the queue as batch and window allow."""
-        if self._own:
-            batch, self._own = self._own, []
-            self._sent_bytes += sum(4 + len(message) for message in batch)
-            return batch
-        room = min(self._limits.window_bytes - (self._sent_bytes - self._consumed_by_peer), _BATCH_BYTES)
-        queue = self._queue
-        if self._queued_bytes <= room:
-            batch = list(queue)
-            queue.clear()
-            self._sent_bytes += self._queued_bytes
-            self._queued_bytes = 0
-            return batch
-        batch, size = [], 0
-        while queue and size + 4 + len(queue[0]) <= max(room, 0):
-            message = queue.popleft()
-            size += 4 + len(message)
-            batch.append(message)
-        self._queued_bytes -= size
-        self._sent_bytes += size
-        return batch
-
-    def _push(self, data: bytes) -> None:
-        if self._tls is not None:
-            tls, _, outgoing = self._tls
-            tls.write(data)
-            data = outgoing.read()
-        try:
-            sent = self._send_raw(data)
-        except OSError as error:
-            if error.errno not in _WOULD_BLOCK:
-                self._end(_words(error))
+    def _flush_pieces(self) -> None:
+        """The link's own messages, then of the queue what batches and window allow."""
+        for _ in range(_BATCHES_AT_ONCE):
+            if self._own:
+                batch, self._own = self._own, []
+            else:
+                batch = self._next_batch()
+            if not batch:
                 return
-            sent = 0
-        if sent < len(data):
-            self._unsent = data[sent:]
-            if self._writer is None:
-                self._writer = gevent.spawn(self._write)
+            self._socket.write(self._encoder.encode(batch))
+            if self._socket.unsent:
+                return  # `_flush` is called when there is room
+        self._flush_soon()
 
-    def _write(self) -> None:
-        """Carry on where the socket was full (yields); a peer that takes nothing is found by its silence."""
-        try:
-            while self._unsent and self.is_open:
-                sent = self._socket.send(self._unsent)
-                self._unsent = self._unsent[sent:]
-        except OSError as error:
-            self._end(_words(error))
-            return
-        self._writer = None
-        self._flush()
+    def _next_batch(self) -> list[bytes]:
+        room = min(self._limits.window_bytes - self._encoder.produced + self._consumed_by_peer, _BATCH_BYTES)
+        is_idle = self._encoder.produced == self._consumed_by_peer
+        count = size = 0
+        for message in self._queue:
+            if size + HEAD_BYTES + len(message) > room and (count or not (is_idle or room == _BATCH_BYTES)):
+                break
+            size += HEAD_BYTES + len(message)
+            count += 1
+        batch = self._queue[:count]
+        del self._queue[:count]
+        self._queued_bytes -= size
+        return batch
 
     # ------------------------------------------------------------------ reading
 
@@ -201,36 +205,72 @@ class PeerLink:
         return self._decoder.consumed > 0
 
     def hear(self, data: bytes) -> list[bytes]:
-        """Take bytes from the socket; the messages in them that are not the link's own. RemoteProtocolError."""
-        self.last_heard = time.monotonic()
-        if self._tls is not None:
-            data = self._open(data)
-        messages = self._decoder.feed(data)
-        if any(message[0] <= _OWN_KINDS for message in messages):
-            messages = [message for message in messages if not self._take_own(message)]
-        return messages
+        """Take bytes that were read elsewhere; the messages in them that are not the link's own. RemoteProtocolError, OSError."""
+        return self._decode(self._socket.open(data))
 
     def run(self, events: LinkEvents, early: Sequence[bytes] = ()) -> None:
-        """Read until the link ends (yields); early: messages that were heard before."""
-        hub = gevent.get_hub()
-        buffer = memoryview(bytearray(_READ_BYTES))
-        read = self._socket._sock.recv_into
-        watcher = hub.loop.io(self._socket.fileno(), _READABLE)
-        watcher.start(gevent.getcurrent().switch)
+        """Hand on what comes until the link ends (yields); early: messages that were heard before."""
+        self._events = events
         try:
-            if early:
-                events.take(self, early)
-            while self.is_open:
-                hub.switch()
-                try:
-                    count = read(buffer)
-                except BlockingIOError:
-                    continue
-                if not count:
-                    self._end(self.last_error or "the peer closed it")
-                    break
-                self._receive(bytes(buffer[:count]), events)
-        except (OSError, ssl.SSLError) as error:
+            if self.is_open:
+                self._socket.watch(self._read, self._flush, lambda error: self._end(_words(error)))
+                self._guarded(self._take, early)
+            self._ended.wait()
+        finally:
+            self._end("this node stops")
+
+    def _read(self) -> None:
+        """The hub says that bytes came."""
+        self._guarded(self._read_some, None)
+
+    def _read_some(self, _: None) -> None:
+        data = self._socket.read()
+        if data is None:
+            self._end("the peer closed it")
+            return
+        self._take(self._decode(data))
+
+    def _decode(self, data: bytes) -> list[bytes]:
+        messages = self._decoder.feed(data)
+        if self._decoder.has_own:
+            others = []
+            for message in messages:
+                if message[0] <= LAST_OWN_KIND:
+                    self._take_own(*decode_own(message))
+                else:
+                    others.append(message)
+            messages = others
+        return messages
+
+    def _take(self, messages: Sequence[bytes]) -> None:
+        """Hand on so many at once, and read on when all are."""
+        assert self._events is not None
+        if len(messages) > _MESSAGES_AT_ONCE:
+            self._socket.pause()
+            self._pending = messages[_MESSAGES_AT_ONCE:]
+            messages = messages[:_MESSAGES_AT_ONCE]
+            self._run_callback(self._take_pending)
+        if messages:
+            self._events.take(self, messages)
+        if self._pending:
+            return
+        if self.goodbye:
+            self._end(self.goodbye)
+        elif self._decoder.consumed - self._told_consumed >= _TOLD_EVERY:
+            self._tell_consumed()
+
+    def _take_pending(self) -> None:
+        pending, self._pending = self._pending, ()
+        if not self.is_open:
+            return
+        self._guarded(self._take, pending)
+        if self.is_open and not self._pending:
+            self._socket.resume(self._read)
+
+    def _guarded(self, take: Callable[[Any], None], messages: Any) -> None:
+        try:
+            take(messages)
+        except OSError as error:
             self._end(_words(error))
         except RemoteProtocolError as error:
             _log.warning("link_refused", peer=self.peer.node, code=error.code.name, reason=error.text)
@@ -238,70 +278,89 @@ class PeerLink:
         except Exception as fault:  # a bug of ours: said once, this link ends
             _log.error("link_fault", peer=self.peer.node, exc_info=fault)
             self.close(ErrorCode.INTERNAL, "a fault of this node")
-        finally:
-            watcher.stop()
-            watcher.close()
-            self._end(self.last_error or "ended")
 
-    def _receive(self, data: bytes, events: LinkEvents) -> None:
-        messages = self.hear(data)
-        if messages and self.is_open:
-            events.take(self, messages)
-        if self._decoder.consumed - self._told_consumed >= _TOLD_EVERY:
-            self._tell_consumed()
-
-    def _open(self, data: bytes) -> bytes:
-        assert self._tls is not None
-        tls, incoming, _ = self._tls
-        incoming.write(data)
-        parts = []
-        try:
-            while part := tls.read(_READ_BYTES):
-                parts.append(part)
-        except ssl.SSLWantReadError:
-            pass
-        return b"".join(parts)
-
-    def _take_own(self, message: bytes) -> bool:
-        kind = message[0]
-        if kind > _OWN_KINDS or not kind:
-            return False
-        number = decode_own(message)
-        if kind == link_batches.HEARTBEAT:
-            self._say(link_batches.HEARTBEAT_ANSWER, number)
-        elif kind == link_batches.HEARTBEAT_ANSWER:
-            self.rtt_ms = max(0.0, time.monotonic() * 1e3 - number / 1e3)
-        elif kind == link_batches.CONSUMED:
-            if not self._consumed_by_peer <= number <= self._sent_bytes:
+    def _take_own(self, kind: int, number: int) -> None:
+        if kind == HEARTBEAT:
+            if len(self._own) >= _OWN_AT_ONCE:
+                raise RemoteProtocolError(ErrorCode.TOO_SLOW, "more heartbeats than answers are read")
+            self._say(HEARTBEAT_ANSWER, number)
+        elif kind == HEARTBEAT_ANSWER:
+            self._take_answer(number)
+        elif kind == CONSUMED:
+            if not self._consumed_by_peer <= number <= self._encoder.produced:
                 raise RemoteProtocolError(ErrorCode.BAD_FRAME, "more consumed than was sent")
             self._consumed_by_peer = number
-            if self._queue and not self._is_dirty:
-                self._is_dirty = True
-                self._run_callback(self._flush)
+            if self._queue:
+                self._flush_soon()
         else:
-            self._end(f"the peer said goodbye: {_code_name(number)}")
-        return True
+            self.goodbye = f"the peer said goodbye: {_code_name(number)}"
+
+    def _take_answer(self, number: int) -> None:
+        if number not in self._asked:
+            raise RemoteProtocolError(ErrorCode.BAD_FRAME, "an answer to a heartbeat that was not sent")
+        self.rtt_ms = time.monotonic() * 1e3 - number / 1e6
+        while self._asked:  # answers come in order
+            first = next(iter(self._asked))
+            waiting = self._asked.pop(first)
+            if waiting is not None:
+                waiting.set()
+            if first == number:
+                return
 
     def _tell_consumed(self) -> None:
         self._told_consumed = self._decoder.consumed
-        self._say(link_batches.CONSUMED, self._told_consumed)
+        self._say(CONSUMED, self._told_consumed)
 
-    # ------------------------------------------------------------------ clockwork and end
+    # ------------------------------------------------------------------ clockwork
 
     def beat(self) -> None:
         """Ask whether the peer is there, and tell what was consumed; every few seconds."""
-        self._say(link_batches.HEARTBEAT, int(time.monotonic() * 1e6))
-        if self._decoder.consumed != self._told_consumed:
+        self._ask(None)
+        if self._decoder.consumed != self._told_consumed and not self._pending:
             self._tell_consumed()
 
-    def close(self, code: ErrorCode, reason: str) -> None:
-        """Say goodbye and end; safe to call again."""
-        if self.is_open and not self._is_closing:
-            self._is_closing = True
-            self.last_error = self.last_error or reason
-            if not self._unsent:
-                self._push(self._encoder.encode([encode_own(link_batches.GOODBYE, code)]))
-            self._end(reason)
+    def _ask(self, waiting: Event | None) -> None:
+        number = time.monotonic_ns()
+        self._asked[number] = waiting
+        self._say(HEARTBEAT, number)
+
+    def probe(self, seconds: float) -> bool:
+        """Whether the peer answers within this time (yields)."""
+        answered = Event()
+        if self.is_open:
+            self._ask(answered)
+            answered.wait(seconds)
+        return answered.is_set() and self.is_open
+
+    def look_after(self, now: float, silence_seconds: float, was_stopped: bool) -> None:
+        """End the link if the peer says nothing, answers nothing, or takes nothing. was_stopped: this node slept, all times begin anew."""
+        if self._decoder.consumed != self._heard_bytes or was_stopped:
+            self._heard_bytes, self.last_heard = self._decoder.consumed, now
+        if not self._socket.unsent or self._socket.taken != self._stuck[0] or was_stopped:
+            self._stuck = self._socket.taken, now
+        if was_stopped:
+            self._asked = {number: waiting for number, waiting in self._asked.items() if waiting is not None}
+            self._ask(None)
+        oldest = next(iter(self._asked), None)
+        if now - self.last_heard > silence_seconds:
+            self.cut("silent for too long")
+        elif now - self._stuck[1] > silence_seconds:
+            self.cut("takes nothing")
+        elif oldest is not None and not self._socket.unsent and now - oldest / 1e9 > silence_seconds:
+            self.cut("answers nothing")
+
+    # ------------------------------------------------------------------ end
+
+    def close(self, code: ErrorCode, reason: str = "") -> None:
+        """Say goodbye and end; safe to call again, from anywhere."""
+        if not self.is_open:
+            return
+        try:
+            if not self._socket.unsent:
+                self._socket.write(self._encoder.encode([encode_own(GOODBYE, code)]))
+        except Exception:  # the last word may be lost, the end is not
+            self.cut(reason or code.name)
+        self._end(reason or code.name)
 
     def cut(self, reason: str) -> None:
         """End at once; what was under way is void."""
@@ -311,23 +370,21 @@ class PeerLink:
         if not self.is_open:
             return
         self.is_open = False
-        self.last_error = self.last_error or reason
-        self._queue.clear()
-        self._own.clear()
-        self._unsent = b""
-        self._queued_bytes = 0
-        try:
-            self._socket.shutdown(2)  # wakes the reader, who tells of the end
-        except OSError:
-            pass
+        self.last_error = reason
+        self._may_queue = self._may_queue_urgent = -1
+        self._queue, self._own, self._pending, self._queued_bytes = [], [], (), 0
+        for waiting in self._asked.values():
+            if waiting is not None:
+                waiting.set()
+        self._asked.clear()
+        self._socket.end()
+        self._ended.set()
 
     def status(self) -> LinkStatus:
         """How the link is."""
-        unconsumed = self._sent_bytes - self._consumed_by_peer
+        unconsumed = self._encoder.produced - self._consumed_by_peer
         state = "up" if self.is_open else "down"
-        return LinkStatus(
-            self.peer, state, self.rtt_ms, self._queued_bytes, unconsumed, self.last_error, self.since, self._tls is not None
-        )
+        return LinkStatus(self.peer, state, self.rtt_ms, self._queued_bytes, unconsumed, self.last_error, self.since, self._socket.is_tls)
 
 
 def _code_name(number: int) -> str:

@@ -1,4 +1,4 @@
-"""The handshake of a link as a value: who is at the other end, proven, before TLS or the first batch (docs/links.md, [L-2]).
+"""The handshake of a link as a value: who is at the other end, proven, before TLS or the first batch (docs/links.md, [L-2], [L-3]).
 
 What lives here: four flights, their order, keys and proofs. What must not: sockets, TLS, which peers are wanted (`cluster.mesh`). Each node
 proves its own Ed25519 key by a signature over both hellos, and, unless one of the two is an endpoint, the cluster secret by a MAC; both
@@ -35,6 +35,10 @@ _PROOFS = {True: 0x24, False: 0x23}
 _SIDES = {True: b"dialer", False: b"listener"}
 _HELLO = struct.Struct(">BBBB32s32s")
 _PROOF = struct.Struct(">BB64s32s")
+
+
+class OwnKeyError(RemoteProtocolError):
+    """The other end is this very node, or somebody who sends its flights back."""
 
 
 class Role(enum.IntEnum):
@@ -105,6 +109,7 @@ class LinkHandshake:
         self._mine = mine
         self._ephemeral = X25519PrivateKey.from_private_bytes(ephemeral)
         public = self._ephemeral.public_key().public_bytes_raw()
+        self._own_public_key = public_key_of(mine.certificate)
         self._my_hello = _HELLO.pack(VERSION, _HELLOS[is_dialer], mine.role, mine.wishes_tls, nonce, public) + mine.certificate
         self._other_hello = b""
         self._hello: tuple[Role, bool, bytes, bytes, bytes] | None = None  # role, wish, ephemeral, certificate, public key
@@ -136,8 +141,8 @@ class LinkHandshake:
             raise bad_handshake("a hello of no role")
         certificate = content[_HELLO.size :]
         public_key = public_key_of(certificate)
-        if certificate == self._mine.certificate or public_key == public_key_of(self._mine.certificate):
-            raise bad_handshake("this is the node itself")
+        if self._is_dialer and public_key == self._own_public_key:
+            raise _own_key()
         self._hello = (Role(role), bool(wish), ephemeral, certificate, public_key)
         self._other_hello = content
         try:
@@ -145,7 +150,7 @@ class LinkHandshake:
         except ValueError:
             raise bad_handshake("a key that agrees on nothing") from None
         first, second = (self._my_hello, content) if self._is_dialer else (content, self._my_hello)
-        self._transcript = hashlib.sha256(first + second).digest()
+        self._transcript = hashlib.sha256(encode_frame(first) + encode_frame(second)).digest()
         has_endpoint = Role.ENDPOINT in (self._mine.role, role)
         self._shared = extract(self._transcript, shared + (b"" if has_endpoint else self._mine.cluster_secret))
         self._proof_key = expand(self._shared, b"MyIM 1 link proof")
@@ -165,6 +170,8 @@ class LinkHandshake:
         role, wish, _, certificate, public_key = self._hello
         if flight_kind(content) != _PROOFS[not self._is_dialer] or len(content) != _PROOF.size:
             raise bad_handshake("no proof")
+        if public_key == self._own_public_key:  # the listener speaks until here, so that a node that dials itself learns whom it dialled
+            raise _own_key()
         _, _, signature, mac = _PROOF.unpack(content)
         if not hmac.compare_digest(mac, self._mac(not self._is_dialer)):
             raise RemoteProtocolError(ErrorCode.BAD_HANDSHAKE, "another cluster secret")
@@ -175,3 +182,7 @@ class LinkHandshake:
         from_dialer, to_dialer = (expand(self._shared, label) for label in (b"MyIM 1 link d2l", b"MyIM 1 link l2d"))
         send, receive = (from_dialer, to_dialer) if self._is_dialer else (to_dialer, from_dialer)
         self.other = Other(role, public_key, certificate, wish or self._mine.wishes_tls, send, receive)
+
+
+def _own_key() -> OwnKeyError:
+    return OwnKeyError(ErrorCode.BAD_HANDSHAKE, "this is the node itself")
