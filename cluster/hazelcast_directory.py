@@ -41,9 +41,13 @@ class Log(Protocol):
 
 
 class Pace(NamedTuple):
-    """How often and how long, in seconds; lease_looks: looks without a beat after which a lease is over."""
+    """How often and how long, in seconds; find: a question, answer: anything else that is asked of a member.
+
+    lease_looks: looks without a beat after which a lease is over.
+    """
 
     look: float = 1.0
+    find: float = 0.8
     answer: float = 0.8
     connect: float = 3.0
     sweep: float = 10.0
@@ -133,7 +137,7 @@ class HazelcastDirectory:
         if connected is None or not self._is_available or not connected.is_alive:
             self._count("directory_unanswered")
             return None
-        end = self._now() + self._pace.answer
+        end = self._now() + self._pace.find
         try:
             return self._found(connected, list(users), end)
         except NoAnswer as why:

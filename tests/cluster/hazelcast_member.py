@@ -25,8 +25,8 @@ REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "scripts" / "hazelcast.sh"
 KEY = b"the directory key of these tests"
 # Tests run beside others on few cores: only those of promptness have little patience.
-QUICK = Pace(look=0.2, answer=5.0, connect=5.0, sweep=1.0, lease_looks=8)
-PROMPT = QUICK._replace(answer=0.8)
+QUICK = Pace(look=0.2, find=5.0, answer=5.0, connect=5.0, sweep=1.0, lease_looks=8)
+PROMPT = QUICK._replace(find=0.8, answer=0.8)
 PICKLE, JAVA, JSON, STRING = -120, -100, -130, -11
 
 

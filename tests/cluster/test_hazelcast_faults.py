@@ -7,7 +7,7 @@ import gevent
 from gevent.server import StreamServer
 
 from cluster.hazelcast_directory import Pace
-from tests.cluster.hazelcast_member import PROMPT, Center, Member, centers, wait_until
+from tests.cluster.hazelcast_member import PROMPT, QUICK, Center, Member, centers, wait_until
 
 SESSIONS = 5000
 IMPATIENT = PROMPT._replace(connect=1.2)
@@ -65,7 +65,7 @@ def test_a_member_that_stays_stopped_is_noticed_before_anybody_asks(own_member: 
         with own_member.frozen():
             wait_until(lambda: not one.directory.is_available)
             assert seconds_of_find(one) < 0.05
-            wait_until(lambda: one.counts["directory_rebuilds"])
+            wait_until(lambda: one.counts["directory_rebuilds"], deadline=8)
             assert seconds_of_find(one) < 0.05
             assert one.log.count("directory_unavailable") == 1
         wait_until(lambda: one.directory.is_available)
@@ -76,6 +76,17 @@ def test_of_many_who_ask_a_stopped_member_at_once_nobody_waits_over_a_second(own
         with own_member.frozen():
             waits = [gevent.spawn(seconds_of_find, one, user) for user in range(50)]
             assert max(wait.get(timeout=5) for wait in waits) <= 1.0
+
+
+def test_where_only_questions_fail_they_are_tried_ever_more_seldom(member: Member) -> None:
+    with centers(member, 1, pace=QUICK._replace(find=0.0)) as (one,):
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            assert one.finds(1) is None
+            gevent.sleep(0)
+        assert 2 <= one.counts["directory_failures"] <= 5
+        assert one.counts["directory_unanswered"] > 100
+        assert one.log.count("directory_unavailable") == 1
 
 
 def test_another_cluster_name_is_no_directory_and_one_alarm(member: Member) -> None:
