@@ -162,6 +162,8 @@ def decode_lane(message: bytes) -> tuple[int, int, int, int, Sequence[int]]:
     """(user, slot, target, attempt, times) of an END, RECEIVED or RETURNED, kind included; BAD_FRAME."""
     if len(message) == _ANSWER.size:
         _, user, slot, target, attempt, time = _ANSWER.unpack(message)
+        if slot >= _SLOTS:
+            raise _bad("a slot beyond 63")
         return user, slot, target, attempt, (time,)
     _, user, slot, target, attempt = _unpack(_LANE, message)
     if slot >= _SLOTS:
