@@ -11,7 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from statistics import mean, median
 
 from bench import loads
 from bench.cluster_options import Options
@@ -20,7 +22,7 @@ from bench.driver import Loop, Receiver, Sender, percentile
 from bench.figures import Figures
 from bench.line import Account, Line, open_lines
 
-LONGER = 4  # times the usual measured seconds: what is watched comes every second or every ten
+LONGER = 4  # times the usual measured seconds: what is watched for comes every second, every two, every ten
 
 
 def measure_directory(figures: Figures, directory: Path, options: Options) -> None:
@@ -59,23 +61,36 @@ def _to_member(cluster: Cluster) -> int:
 
 
 def _bytes_per_message(figures: Figures, cluster: Cluster, accounts: Sequence[Account], options: Options) -> None:
-    """Known users at full pace, then the same sessions idle for as long: leases and heartbeats go on in both."""
+    """Known users at full pace, then the same sessions idle for as long: beats, looks and sweeps go on in both.
+
+    The sweeps, one every ten seconds at each center, fall into few of the seconds: the median second shows what messages cost.
+    """
     loop, lines = _loop(cluster, accounts, 8)
     for sender in loop.senders:
         sender.start()
     loop.run(options.seconds)  # all are known now
-    seconds = LONGER * options.seconds
-    before, settled = _to_member(cluster), loop.settled()
-    loop.run(seconds)
-    busy, settled = _to_member(cluster) - before, loop.settled() - settled
+    seconds = round(LONGER * options.seconds) + 1
+    settled = loop.settled()
+    busy = _each_second(cluster, loop, seconds)
+    settled = loop.settled() - settled
     loop.drain()
-    before = _to_member(cluster)
-    loop.run(seconds)
-    idle = _to_member(cluster) - before
+    idle = _each_second(cluster, loop, seconds)
     loads.close(lines)
-    figures.add("bytes to and from Hazelcast, each message between known users", "bytes", round(max(0, busy - idle) / max(settled, 1), 3))
-    figures.add("bytes to and from Hazelcast, busy", "bytes/second", round(busy / seconds, 1))
-    figures.add("bytes to and from Hazelcast, idle", "bytes/second", round(idle / seconds, 1))
+    more = max(0.0, median(busy) - median(idle)) * seconds / max(settled, 1)
+    figures.add("bytes to and from Hazelcast, each message between known users", "bytes", round(more, 3))
+    figures.add("bytes to and from Hazelcast, busy, median second", "bytes", median(busy))
+    figures.add("bytes to and from Hazelcast, idle, median second", "bytes", median(idle))
+    figures.add("bytes to and from Hazelcast, busy, mean second (with sweeps)", "bytes", round(mean(busy), 1))
+    figures.add("bytes to and from Hazelcast, idle, mean second (with sweeps)", "bytes", round(mean(idle), 1))
+
+
+def _each_second(cluster: Cluster, loop: Loop, seconds: int) -> list[int]:
+    """Bytes to and from the member in each of these seconds, while the loop goes on."""
+    counts = [_to_member(cluster)]
+    for _ in range(seconds):
+        loop.run(1.0)
+        counts.append(_to_member(cluster))
+    return [after - before for before, after in pairwise(counts)]
 
 
 def _found_elsewhere(figures: Figures, cluster: Cluster, accounts: Sequence[Account]) -> None:
@@ -98,6 +113,7 @@ def _found_elsewhere(figures: Figures, cluster: Cluster, accounts: Sequence[Acco
         loads.close(came)
     loads.close([line])
     figures.add("from login to being reached from another center, p50", "ms", round(percentile(waits, 0.5) * 1e3, 2))
+    figures.add("from login to being reached from another center, p90", "ms", round(percentile(waits, 0.9) * 1e3, 2))
     figures.add("from login to being reached from another center, longest", "ms", round(max(waits)[0] * 1e3, 2))
 
 
@@ -138,6 +154,7 @@ def _without_members(
     usual = _longest(loop.senders)
     first, more = _loop(cluster, strangers, 1)
     both = Loop(loop.senders + first.senders, [end for each in (loop, first) for end in each.ends.values() if isinstance(end, Receiver)])
+    stored = sum(sender.stored for sender in both.senders)
     cluster.hazelcast.kill()
     pause = LONGER * options.seconds / len(first.senders)
     for sender in first.senders:
@@ -148,7 +165,7 @@ def _without_members(
     figures.add("longest wait of a message, Hazelcast there", "ms", usual)
     figures.add("longest wait of a message, Hazelcast gone, known users", "ms", _longest(loop.senders))
     figures.add("longest wait of a message, Hazelcast gone, unknown users", "ms", _longest(first.senders))
-    stored = sum(sender.stored for sender in both.senders)
+    stored = sum(sender.stored for sender in both.senders) - stored
     figures.add("messages stored for users online while Hazelcast was gone", "messages", stored)
     loads.close(lines + more)
     cluster.hazelcast.start()

@@ -65,6 +65,7 @@ def find(locator: Locator, user: int) -> Sequence[Place]:
 
 def lookups(directory: Directory, users: list[int]) -> dict[str, tuple[str, float]]:
     """CPU and wall of lookups: alone and cold, all at once and cold, hot; all users are online."""
+    complete(directory, users)
     alone, took = locator_of(directory), []
     cpu = time.process_time()
     for user in users:
