@@ -68,11 +68,15 @@ class Membership:
     # ------------------------------------------------------------------ this node
 
     def publish(self, servers: Iterable[Server]) -> None:
-        """List what this node has, all of it: its doors, and the endpoints that are linked to it."""
+        """List what this node has, all of it: its doors, and the endpoints that are linked to it.
+
+        Endpoints are announced to peers alone: the directory keeps what a node published for as long as that node lives.
+        """
         self._own = tuple(servers)[:MAX_ANNOUNCED]
         for server in self._own:
             self._listed.add((server.node, server.role))
-            self._directory.publish_server(server)
+            if server.role != ENDPOINT:
+                self._directory.publish_server(server)
 
     def announce(self) -> bytes:
         """What this node has, as a message to peers, kind included."""

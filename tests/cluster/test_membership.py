@@ -161,9 +161,9 @@ def test_an_endpoint_that_left_us_is_not_listed_any_more_unless_another_center_h
     assert [one.node for one in world.membership.servers()] == [ME, FRONT]
 
 
-def test_what_is_here_is_put_into_the_directory() -> None:
+def test_what_is_here_is_put_into_the_directory_but_for_endpoints_which_may_leave_before_this_node_does() -> None:
     world = World()
-    world.membership.publish([server(ME)])
+    world.membership.publish([server(ME), server(FRONT, "endpoint")])
     assert list(world.directory.servers()) == [server(ME)]
 
 
