@@ -204,8 +204,7 @@ class Locator:
             return
         question.outstanding.discard(center)
         for user, places in found.items():
-            if user in question.users:
-                question.found.setdefault(user, []).extend(Place(center, *place) for place in places)
+            question.found.setdefault(user, []).extend(Place(center, *place) for place in places)
         if not question.outstanding:
             self._close_with_peers(question)
 

@@ -49,24 +49,13 @@ def meaning_of(code: int, is_authentic: bool) -> Ending:
 Address = tuple[str, int]
 
 
-def merged(servers: Sequence[Server]) -> list[Server]:
-    """One entry for each address: the best there is behind it; it drains if all do."""
-    best: dict[Address, Server] = {}
-    for server in servers:
-        address = (server.host, server.port)
-        known = best.get(address)
-        if known is None or (server.draining, server.priority, server.load) < (known.draining, known.priority, known.load):
-            best[address] = server
-    return list(best.values())
-
-
 class Itinerary:
     """The way through the server list."""
 
     def __init__(self, servers: Sequence[Server], chance: Callable[[], float]) -> None:
         self._chance = chance
         self._lots: dict[Address, float] = {}
-        self._tried: set[Address] = set()  # in this round
+        self._tried: set[Address] = set()  # in this round; what is behind one address is tried once, the best of it counts
         self._current: Address | None = None
         self._is_at_once = False
         self._sent_away = 0
@@ -81,9 +70,9 @@ class Itinerary:
         if servers == self._list:
             return
         self._list = servers
-        self._order(merged(servers))
+        self._order(servers)
 
-    def _order(self, servers: list[Server]) -> None:
+    def _order(self, servers: Sequence[Server]) -> None:
         self._lots = {at: self._lots.get(at) or self._draw() for server in servers for at in [(server.host, server.port)]}
         self._servers = sorted(servers, key=lambda server: (server.draining, server.priority, -self._weighed(server)))
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from myim_client.itinerary import LONGEST_ROUND_SECONDS, UNDISTURBED_SECONDS, Ending, Itinerary, meaning_of, merged
+from myim_client.itinerary import LONGEST_ROUND_SECONDS, UNDISTURBED_SECONDS, Ending, Itinerary, meaning_of
 from myim_wire.contents import Server
 from myim_wire.errors import ErrorCode
 
@@ -76,10 +76,12 @@ def test_a_server_that_said_it_drains_comes_last_until_a_new_list_says_otherwise
 
 
 def test_several_nodes_behind_one_address_are_one_entry_that_drains_only_if_all_do() -> None:
-    workers = [server(1, 5, is_draining=True, node=11), server(1, 5, load=40, node=12), server(1, 5, load=20, node=13), server(2, 9)]
-    assert merged(workers) == [workers[2], workers[3]]
-    assert walk(certain(*workers), 3) == [1, 2, 1]
-    assert merged([server(1, is_draining=True), server(1, is_draining=True, node=9)]) == [server(1, is_draining=True)]
+    workers = [server(1, 5, is_draining=True, node=11), server(1, 5, load=40, node=12), server(1, 5, load=20, node=13)]
+    itinerary = certain(*workers, server(2, 9))
+    assert walk(itinerary, 3) == [1, 2, 1]
+    best = Itinerary([*workers, server(2, 9)], random.Random(3).random).next()
+    assert best is not None and best.node == 13
+    assert walk(certain(server(1, is_draining=True), server(1, is_draining=True, node=9), server(2, 9)), 3) == [2, 1, 2]
 
 
 def test_terminals_spread_over_equals_in_proportion_to_what_is_left_of_their_load() -> None:

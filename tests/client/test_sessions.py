@@ -99,6 +99,28 @@ def test_a_list_told_unasked_is_followed_over_a_server_that_refuses(scene: Scene
     other.close()
 
 
+def test_a_server_that_said_it_drains_is_not_the_first_one_tried_in_the_next_round(scene: Scene) -> None:
+    other = ScriptedCenter(scene.terminal)
+    scene.client = Client(scene.terminal, scene.path, servers=[scene.center.address, other.address])
+    scene.client.connect(10)
+    scene.center.session().goodbye(ErrorCode.DRAINING)
+    other.session().cut()
+    assert other.session(2).number == 3
+    scene.leave()
+    other.close()
+
+
+@pytest.mark.parametrize("is_gone", [True, False], ids=["nobody listens", "it says it drains"])
+def test_who_refuses_is_known_to_have_refused(scene: Scene, is_gone: bool) -> None:
+    if is_gone:
+        scene.center.close()
+    scene.center.refusal = ErrorCode.DRAINING
+    scene.client = Client(scene.terminal, scene.path, servers=[scene.center.address])
+    scene.client.connect(0)
+    journey = scene.client._journey
+    wait_until(lambda: journey._is_refused)
+
+
 def test_a_terminal_too_many_is_not_back_at_once(scene: Scene) -> None:
     client = scene.connect()
     scene.center.session().goodbye(ErrorCode.BUSY)
