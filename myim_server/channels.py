@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from myim_server.channel_sockets import ChannelEnd, ChannelSocket, Link
-from myim_server.store.endpoints import Endpoints
 from myim_wire import channels
 from myim_wire.channels import HEAD_BYTES, WINDOW_BYTES, About, Opening, Service
 from myim_wire.errors import ErrorCode, RemoteProtocolError
@@ -257,26 +256,3 @@ class Channels:
         woken, self._woken = self._woken, []
         for end in woken:
             end.tell()
-
-
-class AdmittedEndpoints:
-    """Which endpoints may link, as the store said at the last `poll`; while the store cannot say, that holds on."""
-
-    def __init__(self, endpoints: Endpoints, cut: Callable[[int, str], object]) -> None:
-        """cut: ends an endpoint's links, by node id and reason."""
-        self._endpoints = endpoints
-        self._cut = cut
-        self._admitted: dict[str, int] = {}
-
-    def poll(self) -> None:
-        """Ask the store, and cut who was revoked since (yields). StoreUnavailable."""
-        admitted = {row.fingerprint: row.node for row in self._endpoints.all() if row.revoked is None}
-        gone = self._admitted.keys() - admitted.keys()
-        gone_nodes = [self._admitted[fingerprint] for fingerprint in gone]
-        self._admitted = admitted
-        for node in gone_nodes:
-            self._cut(node, "revoked")
-
-    def is_admitted(self, fingerprint: str) -> bool:
-        """Whether the endpoint with this fingerprint (64 hex digits) may link."""
-        return fingerprint in self._admitted

@@ -1,6 +1,6 @@
 """Which endpoints may link to the centers: what operators admitted and revoked.
 
-What must not live here: what becomes of a revoked one's link (`myim_server.channels`). An endpoint is known by the SHA-256 of its public
+What must not live here: what becomes of a revoked one's link (`myim_server.node_links`). An endpoint is known by the SHA-256 of its public
 key, the very number operators compare, and its node id is the first 63 bits of that. A revoked row stays, so that operators can see it.
 """
 

@@ -1,69 +1,61 @@
-"""A real node, an endpoint in front of it, and a real link between them, in this process; terminals come through the endpoint."""
+"""An endpoint in front of a real node, over a real link, in this process; terminals come through the endpoint."""
 
 from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import gevent
 import structlog
 
-from cluster.identity import Identity, make_identity
-from cluster.mesh import Member as Member
-from cluster.mesh import MeshLinkManager, MeshSettings
-from myim_server.channels import AdmittedEndpoints, Channels
+from cluster.identity import make_identity
+from cluster.mesh import Member, MeshLinkManager, MeshSettings
+from myim_server.config_sections import LinksSection
 from myim_server.endpoint import Endpoint, EndpointLimits
 from myim_server.node import Node
-from myim_server.store.engine import Store
-from tests.server.running import Person, RawTerminal, wait_until
+from myim_server.node_links import NodeLinks
+from tests.server.running import Person, RawTerminal, config, wait_until
 
 
-class LinkDoor:
-    """What a node needs to take endpoints: channels, a mesh that listens, the list of who is admitted."""
+def start_linked_node(directory: Path, security: str, **sections: Any) -> Node:
+    """A started node with a link door; stop it with node.stop()."""
+    links = LinksSection.model_validate({"listen": "127.0.0.1:0", "security": security})
+    node = Node(config(directory, **sections).model_copy(update={"links": links}))
+    node.build()
+    node.start()
+    return node
 
-    def __init__(self, node: Node, security: str = "tls") -> None:
-        assert node.center is not None and node.login is not None
-        self.identity = make_identity(os.urandom(32))
-        run_callback = gevent.get_hub().loop.run_callback
-        self.channels = Channels(run_callback, node.center.serve_channel, node.login.serve_channel, structlog.get_logger())
-        store: Store | None = node.store
-        assert store is not None
-        self.store = store
-        settings = MeshSettings(("127.0.0.1", 0), "center", security)
-        self.mesh = MeshLinkManager(
-            settings, self.identity, b"s" * 32, self.channels, list, lambda peer: self.admitted.is_admitted(peer.fingerprint)
-        )
-        self.admitted = AdmittedEndpoints(store.endpoints, self.mesh.cut)
-        self.mesh.build()
-        self.mesh.start()
 
-    def member(self) -> Member:
-        """As an endpoint is configured with it."""
-        host, port = self.mesh.address
-        return Member(f"{host}:{port}", self.identity.node_id, self.identity.fingerprint)
-
-    def admit(self, identity: Identity, name: str = "west") -> None:
-        """As the operator does, and as centers hear of it."""
-        self.store.endpoints.admit(identity.fingerprint, name, 1)
-        self.admitted.poll()
-
-    def stop(self) -> None:
-        self.mesh.stop()
+def links_of(node: Node) -> NodeLinks:
+    """The links of a node that has a link door."""
+    assert node._links is not None
+    return node._links
 
 
 class Front:
-    """An endpoint linked to these doors."""
+    """An endpoint that is configured with one center; `admit` it there, or it gets no link."""
 
-    def __init__(self, *doors: LinkDoor, security: str = "tls", limits: EndpointLimits | None = None) -> None:
+    def __init__(self, node: Node, security: str = "tls") -> None:
+        self.node = node
         self.identity = make_identity(os.urandom(32))
-        listen = ("127.0.0.1", 0)
-        centers = [door.identity.node_id for door in doors]
-        self.endpoint = Endpoint(listen, listen, centers, limits or EndpointLimits(), time.monotonic, structlog.get_logger())
+        links, listen = links_of(node), ("127.0.0.1", 0)
+        self.endpoint = Endpoint(listen, listen, [node.node_id], EndpointLimits(), time.monotonic, structlog.get_logger())
+        member = Member(str(links.bound), node.node_id, links.fingerprint)
         settings = MeshSettings(None, "endpoint", security, links_per_peer=2)
-        members = [door.member() for door in doors]
-        self.mesh = MeshLinkManager(settings, self.identity, b"", self.endpoint, lambda: members)
+        self.mesh = MeshLinkManager(settings, self.identity, b"", self.endpoint, lambda: [member])
+
+    def admit(self) -> None:
+        """As the operator does."""
+        assert self.node.store is not None
+        self.node.store.endpoints.admit(self.identity.fingerprint, "west", 1)
+
+    def revoke(self) -> None:
+        """As the operator does, and as centers hear of it."""
+        assert self.node.store is not None
+        self.node.store.endpoints.revoke(self.identity.node_id, 2)
+        links_of(self.node).read_admitted()
 
     def start(self) -> None:
         self.endpoint.build()
@@ -75,9 +67,14 @@ class Front:
         self.endpoint.stop()
         self.mesh.stop()
 
-    def wait_linked(self, count: int = 2) -> None:
-        """Until so many links stand."""
-        wait_until(lambda: sum(status.state == "up" for status in self.mesh.links()) == count)
+    def wait_linked(self) -> None:
+        """Until both links stand."""
+        wait_until(lambda: sum(status.state == "up" for status in self.mesh.links()) == 2)
+
+    def wait_shut_out(self) -> None:
+        """Until the center says that it is not admitted."""
+        wait_until(lambda: any("NOT_ALLOWED" in status.last_error for status in self.mesh.links()))
+        assert not self.endpoint._lanes and not links_of(self.node).mesh.of_role("endpoint")
 
     def terminal(self, person: Person, number: int = 1) -> RawTerminal:
         """A terminal that came through the endpoint."""

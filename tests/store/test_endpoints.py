@@ -12,10 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from myim_server.admin_endpoints import commands
-from myim_server.channels import AdmittedEndpoints
-from myim_server.refusals import StoreUnavailable
-from myim_server.store.endpoints import EndpointRow, Endpoints, NameInUse, node_of
-from myim_server.store.engine import Store, StoreSettings, open_store
+from myim_server.store.endpoints import EndpointRow, NameInUse, node_of
+from myim_server.store.engine import Store
 
 
 def fingerprint(number: int) -> str:
@@ -50,49 +48,6 @@ def test_an_endpoint_may_be_renamed(store: Store) -> None:
     store.endpoints.admit(fingerprint(1), "west", 5)
     store.endpoints.admit(fingerprint(1), "south", 6)
     assert [row.name for row in store.endpoints.all()] == ["south"]
-
-
-def test_centers_admit_what_the_store_says_and_cut_what_was_revoked_since(settings: StoreSettings, store: Store) -> None:
-    cut: list[tuple[int, str]] = []
-    admitted = AdmittedEndpoints(store.endpoints, lambda node, why: cut.append((node, why)))
-    node = store.endpoints.admit(fingerprint(1), "west", 5).node
-    assert not admitted.is_admitted(fingerprint(1))
-    admitted.poll()
-    assert admitted.is_admitted(fingerprint(1)) and not admitted.is_admitted(fingerprint(2))
-    elsewhere = open_store(settings)
-    elsewhere.endpoints.revoke(node, 6)
-    elsewhere.close()
-    admitted.poll()
-    admitted.poll()
-    assert not admitted.is_admitted(fingerprint(1))
-    assert cut == [(node, "revoked")]
-
-
-class _Unavailable(Endpoints):
-    """A table that stops answering."""
-
-    def __init__(self, real: Endpoints) -> None:
-        self._real: Endpoints | None = real
-
-    def end(self) -> None:
-        self._real = None
-
-    def all(self) -> list[EndpointRow]:
-        if self._real is None:
-            raise StoreUnavailable("gone")
-        return self._real.all()
-
-
-def test_while_the_store_cannot_say_who_was_admitted_stays_so(store: Store) -> None:
-    cut: list[int] = []
-    store.endpoints.admit(fingerprint(1), "west", 5)
-    table = _Unavailable(store.endpoints)
-    admitted = AdmittedEndpoints(table, lambda node, why: cut.append(node))
-    admitted.poll()
-    table.end()
-    with pytest.raises(StoreUnavailable):
-        admitted.poll()
-    assert admitted.is_admitted(fingerprint(1)) and not cut
 
 
 class _Place(NamedTuple):
