@@ -22,7 +22,7 @@ ABOUT = About("im.example", 7411, "im.example", 7410, 5, 40, False)
 class Door:
     """A center, or a login center, that keeps what it is given."""
 
-    def __init__(self, *, has_center: bool = True, has_login: bool = True) -> None:
+    def __init__(self, *, has_center: bool = True, has_login: bool = True, login_centers: tuple[int, ...] = ()) -> None:
         self.terminals: list[tuple[ChannelSocket, tuple[str, int], int]] = []
         self.logins: list[tuple[ChannelSocket, tuple[str, int]]] = []
         self.channels = Channels(
@@ -30,6 +30,7 @@ class Door:
             (lambda *what: self.terminals.append(what)) if has_center else None,
             (lambda *what: self.logins.append(what)) if has_login else None,
             structlog.get_logger(),
+            lambda node: node in login_centers,
         )
 
 
@@ -297,12 +298,25 @@ def test_a_draining_center_tells_the_endpoints_it_has_and_those_that_come() -> N
     assert not center.far.came
 
 
-class Relay:
-    """An endpoint and a login node, both spoken for, and a center without a login center between them."""
+def test_a_center_that_takes_sessions_again_has_its_endpoints_come_anew() -> None:
+    wired = Wired()
+    center = Wired("center", wired.door, node=4)
+    wired.door.channels.drain()
+    wired.door.channels.drain(False)
+    assert wired.is_cut_for() == ErrorCode.DRAINING
+    assert center.near.is_open
+    late = Wired(door=wired.door)
+    late.open()
+    assert not late.came(wire.DRAINING)
 
-    def __init__(self) -> None:
-        center = Door(has_login=False)
-        self.login = Wired("login", center, node=9)
+
+class Relay:
+    """An endpoint and a node with a login center, both spoken for, and a center without one between them."""
+
+    def __init__(self, role: str = "login") -> None:
+        center = Door(has_login=False, login_centers=(9,))
+        Wired("center", center, node=8)
+        self.login = Wired(role, center, node=9)
         self.endpoint = Wired("endpoint", center, node=2)
         self.endpoint.say(wire.encode_open(40, Service.LOGIN, "192.0.2.1"))
         wait_until(lambda: self.login.far.came)
@@ -312,8 +326,9 @@ class Relay:
         wait_until(lambda: wired.far.came[-1:] == [message])
 
 
-def test_a_center_without_a_login_center_passes_logins_on_with_the_terminals_address() -> None:
-    relay = Relay()
+@pytest.mark.parametrize("role", ["login", "center"])
+def test_a_center_without_a_login_center_passes_logins_on_with_the_terminals_address(role: str) -> None:
+    relay = Relay(role)
     relay.see(relay.login, wire.encode_open(1, Service.LOGIN, "192.0.2.1"))
     relay.endpoint.say(data(40, b"hello"))
     relay.see(relay.login, data(1, b"hello"))

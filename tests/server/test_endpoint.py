@@ -1,9 +1,11 @@
 """An endpoint carries terminals' bytes to its center and back, unread, and keeps each terminal's trouble to itself."""
 
+import resource
 import socket
 import struct
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import gevent
 import pytest
@@ -351,3 +353,26 @@ def test_a_link_that_takes_not_even_a_goodbye_is_cut(endpoint: Endpoint, center:
     center.near.is_stuck = True
     reset(terminal)
     wait_until(lambda: center.near.closed_with == ErrorCode.TOO_SLOW)
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def test_an_idle_terminal_costs_less_than_8_kib(clock: Clock) -> None:
+    listen, count = ("127.0.0.1", 0), 400
+    endpoint = Endpoint(listen, listen, [FIRST], EndpointLimits(unanswered_per_address=count), clock, structlog.get_logger())
+    endpoint.build()
+    endpoint.start()
+    center = Center(endpoint)
+    before = resident_bytes()
+    terminals = [dial(endpoint) for _ in range(count)]  # their cost is in the figure too
+    for terminal in terminals:
+        terminal.sendall(bytes(500))
+    for number in range(1, count + 1):
+        center.channel(number)
+    center.say(*(data(number, bytes(300)) for number in range(1, count + 1)))
+    for terminal in terminals:
+        assert terminal.recv(999) == bytes(300)
+    assert (resident_bytes() - before) / count < 8192
+    endpoint.stop()
