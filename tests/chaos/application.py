@@ -3,7 +3,7 @@
 What lives here: what a careful application does with the SDK, and the history it writes in its own transactions. What must not:
 judging, killing. It may be killed at any instruction and is started again on its files; the `history` table in each user's
 profile is its only memory. Files in the run's directory: `application-N.json` in, `progress-N.json` and `history-USER.jsonl` out;
-`calm` (nobody goes offline any more) and `end` are the orchestrator's words to it.
+`still` (nobody comes or goes), `calm` (everybody comes and stays) and `end` are the orchestrator's words to it.
 """
 
 from gevent import monkey
@@ -257,12 +257,14 @@ def listen(user: User) -> None:
             gevent.sleep(0.05)
 
 
-def wander(users: list[User], calm: Path, random: Random) -> None:
-    """Keep a fifth of the users offline, never the same for long, until the orchestrator asks for calm."""
+def wander(users: list[User], still: Path, calm: Path, random: Random) -> None:
+    """Keep a fifth of the users offline, never the same for long; nobody moves when all is to be still, everybody comes for calm."""
     away = [user for user in users if user.client is None]
     pause = OFFLINE_SECONDS / max(len(away), 1)
     while not calm.exists():
         gevent.sleep(pause)
+        if still.exists():
+            continue
         present = [user for user in users if user.client is not None]
         leaver = random.choice(present)
         leaver.go()
@@ -272,9 +274,9 @@ def wander(users: list[User], calm: Path, random: Random) -> None:
         user.come()
 
 
-def blink(users: list[User], calm: Path, random: Random) -> None:
+def blink(users: list[User], still: Path, calm: Path, random: Random) -> None:
     """Again and again a user goes and is back at once, as over a bad network."""
-    while not calm.exists():
+    while not (still.exists() or calm.exists()):
         gevent.sleep(users[0].settings.blink_seconds)
         random.choice(users).blink()
 
@@ -290,6 +292,7 @@ def tell_progress(settings: Settings, users: list[User]) -> None:
         "stored": counts["stored"],
         "shown": counts[Kind.SHOWN],
         "receipts": counts[Kind.RECEIPT],
+        "online": [user.row["user"] for user in users if user.client is not None and user.client.is_online],
         "resent": sum(user.resent + (user.client.resent if user.client else 0) for user in users),
     }
     path = settings.directory / f"progress-{settings.share}.json"
@@ -314,7 +317,8 @@ def main() -> None:
     for user in users:
         gevent.spawn(listen, user)
         gevent.spawn(talk, user, random)
-    restless = [gevent.spawn(unrest, users, settings.directory / "calm", random) for unrest in (wander, blink)]
+    still, calm = settings.directory / "still", settings.directory / "calm"
+    restless = [gevent.spawn(unrest, users, still, calm, random) for unrest in (wander, blink)]
     while not (settings.directory / "end").exists():
         tell_progress(settings, users)
         gevent.sleep(0.1)

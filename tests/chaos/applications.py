@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from bench.processes import Process, wait_until
 from bench.servers import PYTHON
@@ -85,7 +86,7 @@ class Application:
         assert self.process is not None
         os.kill(self.process.pid, number)
 
-    def progress(self) -> Mapping[str, int]:
+    def progress(self) -> Mapping[str, Any]:
         """What it last said of itself; empty before its first word of this incarnation."""
         try:
             said = json.loads((self.directory / f"progress-{self.share}.json").read_text())
@@ -120,7 +121,11 @@ class Crowd:
 
     def total(self, key: str) -> int:
         """A figure of all applications' progress together."""
-        return sum(application.progress().get(key, 0) for application in self.applications)
+        return sum(int(application.progress().get(key, 0)) for application in self.applications)
+
+    def online(self) -> set[int]:
+        """Who has a session, as the applications see it."""
+        return {user for application in self.applications for user in application.progress().get("online", ())}
 
     def resent(self) -> int:
         """How often a message was sent again, over all incarnations."""
@@ -130,6 +135,10 @@ class Crowd:
         """RuntimeError when one ended that nobody killed."""
         for application in self.applications:
             application.check_alive()
+
+    def still(self) -> None:
+        """Nobody comes or goes."""
+        (self.directory / "still").touch()
 
     def calm(self) -> None:
         """Everybody comes online and stays."""

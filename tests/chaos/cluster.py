@@ -51,12 +51,15 @@ class Options:
     drain_seconds: float = 120.0
     blink_seconds: float = 0.25
     only: tuple[str, ...] = ()  # of the sorts of faults; empty: all
+    script: tuple[Fault, ...] = ()  # instead of a plan drawn from the seed
     is_verbose: bool = False
     keep: Path | None = None
 
     @property
     def plan(self) -> list[Fault]:
         """What will befall it."""
+        if self.script:
+            return list(self.script)
         shape, has_hazelcast = self.shape, self.shape.directory == "hazelcast"
         pairs = shape.centers * (shape.centers - 1) // 2
         sizes = {
@@ -149,7 +152,7 @@ def _running(options: Options, directory: Path, files: Path, plan: list[Fault]) 
         cluster.start()
         crowd = Crowd(files, options.traffic(plan), cluster.mint(options.users), cluster.doors)
         crowd.start()
-        reader = Reader(cluster, users_of(crowd.accounts)) if cluster.hazelcasts else None
+        reader = Reader(cluster, crowd) if cluster.hazelcasts else None
         yield cluster, crowd, reader
     finally:
         if reader is not None:
@@ -173,8 +176,8 @@ def run(options: Options) -> Outcome:
         with _running(options, directory, files, plan) as (cluster, crowd, reader):
             ordeal, users = Ordeal(cluster, crowd, say), users_of(crowd.accounts)
             _suffer(ordeal, plan)
-            say("every fault is over; everybody comes online")
-            crowd.calm()
+            say("every fault is over")
+            crowd.still()
             directory_seconds: float | None = -1.0
             wrong: list[str] = []
             if reader is not None:

@@ -1,7 +1,8 @@
 """Does the directory equal the true connections? The only question of a chaos run that is put to the servers.
 
-What lives here: the comparison. What must not: how the directory is read (directory_reader, a process of its own). Everybody is online on
-one terminal when this is asked, so that the truth is: one place for each user, and as many at each center as it has sessions.
+What lives here: the comparison. What must not: how the directory is read (directory_reader, a process of its own). Nobody comes or goes
+when this is asked, so that the truth is: one place for each user that an application says is online, none for the others, and as many at
+each center as it has sessions.
 """
 
 from __future__ import annotations
@@ -10,22 +11,25 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from bench.processes import Process, wait_until
 from bench.servers import PYTHON
 from myim_server.control import ControlRefused, ask
+from tests.chaos.applications import Crowd
 from tests.chaos.cluster_parts import Cluster, Member
 
 DIRECTORY_SECONDS = 15.0
 
 
-def lies(places: Mapping[int, list[int]], users: int, sessions: Mapping[int, int]) -> list[str]:
+def lies(places: Mapping[int, list[int]], online: Collection[int], sessions: Mapping[int, int]) -> list[str]:
     """What is wrong, in words. places: user → the centers the directory names; sessions: center → how many it holds."""
-    found = [f"user {user} is at {len(centers)} centers" for user, centers in sorted(places.items()) if len(centers) != 1]
-    if len(places) != users:
-        found.append(f"{len(places)} of {users} users are listed")
+    found = []
+    for user, centers in sorted(places.items()):
+        if len(centers) != (user in online):
+            found.append(f"user {user}, {'online' if user in online else 'away'}, is listed at {len(centers)} centers")
+    found += [f"user {user} was not asked for" for user in sorted(set(online) - set(places))]
     listed = Counter(center for centers in places.values() for center in centers)
     for center in sorted({*listed, *sessions}):
         if listed[center] != sessions.get(center, 0):
@@ -36,8 +40,8 @@ def lies(places: Mapping[int, list[int]], users: int, sessions: Mapping[int, int
 class Reader:
     """A process that reads the whole directory twice a second, from the beginning: it needs time to start."""
 
-    def __init__(self, cluster: Cluster, users: list[int]) -> None:
-        self._cluster, self._users = cluster, users
+    def __init__(self, cluster: Cluster, crowd: Crowd) -> None:
+        self._cluster, self._crowd = cluster, crowd
         self._path = cluster.directory / "reader.json"
         self._out = cluster.directory / "directory.json"
         self._path.write_text(
@@ -46,7 +50,7 @@ class Reader:
                     "secret_file": str(cluster.secret_file),
                     "cluster_name_file": str(cluster.hazelcasts[0].name_file),
                     "members": [f"127.0.0.1:{hazelcast.port}" for hazelcast in cluster.hazelcasts],
-                    "users": users,
+                    "users": users_of(crowd.accounts),
                     "out": str(self._out),
                 }
             )
@@ -64,7 +68,7 @@ class Reader:
         if said["places"] is None:
             return ["the directory cannot say"]
         places = {int(user): centers for user, centers in said["places"].items()}
-        return lies(places, len(self._users), dict(map(_sessions, self._cluster.centers)))
+        return lies(places, self._crowd.online(), dict(map(_sessions, self._cluster.centers)))
 
     def stop(self) -> None:
         """End it."""
