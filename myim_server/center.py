@@ -33,6 +33,7 @@ from myim_wire.messages import PING_ASK, Message
 from myim_wire.tokens import Ticket
 
 _READ_BYTES = 65_536
+_BACKLOG = 4096
 _MUCH_BYTES = 12_288  # in one read: more than a lively terminal sends, a hundred messages of 100 bytes
 _CLOSE_SECONDS = 1.0
 _LATE_SECONDS = 5.0  # between two rounds of the clockwork, which comes every 2 s
@@ -69,7 +70,8 @@ class Center(StreamServer):
 
     def __init__(self, listener: Any, limits: DoorLimits, parts: DoorParts) -> None:
         self._connections = Pool(limits.connections)
-        super().__init__(listener, self._serve, spawn=self._connections, backlog=4096)
+        backlog = _BACKLOG if isinstance(listener, tuple) else None  # a socket that workers share listens already
+        super().__init__(listener, self._serve, spawn=self._connections, backlog=backlog)
         self._limits = limits
         self._parts = parts
         self._shaking: Counter[str] = Counter()
