@@ -64,6 +64,7 @@ class Result:
     seconds: float
     rows: list[Mapping[str, Any]]
     loads: list[Load] = field(default_factory=list)
+    errors: str = ""
 
     @property
     def failures(self) -> int:
@@ -130,7 +131,8 @@ def run_locust(
         rows = json.loads(said.with_suffix(".json").read_text())
     except (OSError, ValueError):
         raise RuntimeError(f"locust ended with {process.exit_code}: {process.tail()}") from None
-    return Result(process.exit_code or 0, time.monotonic() - start, rows, loads)
+    _, _, errors = (home / "locust.log").read_text(errors="replace").partition("Error report\n")
+    return Result(process.exit_code or 0, time.monotonic() - start, rows, loads, errors)
 
 
 def print_table(result: Result, seconds: int) -> None:
@@ -147,6 +149,18 @@ def print_table(result: Result, seconds: int) -> None:
         print(f"{load.name:<22}{load.cpu_seconds:>10.1f}{share:>10.0f}{load.most_bytes / (1 << 20):>10.0f}")
 
 
+def run_load(options: argparse.Namespace) -> Result:
+    """A cluster up, its accounts made, the load run, the cluster down."""
+    with running_cluster(options.centers, options.endpoints, options.links) as cluster:
+        memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # a profile is a database that flushes; users have a disk each
+        with tempfile.TemporaryDirectory(prefix="myim-users-", dir=memory) as home:
+            accounts = Path(home) / "accounts"
+            mint = ["--config", str(cluster.config), "--count", str(options.users), "--prefix", "load", "--out", str(accounts)]
+            subprocess.run([PYTHON, "-m", "myim_server", "admin", "mint", *mint], check=True, capture_output=True, timeout=300)
+            where = cluster.login_server
+            return run_locust(Path(home), accounts, where, options.users, options.time, options.pause, cluster.loads)
+
+
 def main() -> None:
     """Run the load; 1 when anything failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -159,16 +173,13 @@ def main() -> None:
     options = parser.parse_args()
     if not (0 < options.users <= MOST_USERS and 0 < options.time <= MOST_SECONDS):
         parser.error(f"at most {MOST_USERS} users and {MOST_SECONDS} seconds")
-    with running_cluster(options.centers, options.endpoints, options.links) as cluster:
-        memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # a profile is a database that flushes; users have a disk each
-        with tempfile.TemporaryDirectory(prefix="myim-users-", dir=memory) as home:
-            accounts = Path(home) / "accounts"
-            mint = ["--config", str(cluster.config), "--count", str(options.users), "--prefix", "load", "--out", str(accounts)]
-            subprocess.run([PYTHON, "-m", "myim_server", "admin", "mint", *mint], check=True, capture_output=True, timeout=300)
-            result = run_locust(Path(home), accounts, cluster.login_server, options.users, options.time, options.pause, cluster.loads)
+    try:
+        result = run_load(options)
+    except (subprocess.SubprocessError, RuntimeError, TimeoutError) as error:
+        sys.exit(f"load: {error}")
     print_table(result, options.time)
     if result.failures or result.exit_code:
-        print(f"{result.failures} failures, locust ended with {result.exit_code}", file=sys.stderr)
+        print(f"{result.failures} failures, locust ended with {result.exit_code}\n{result.errors[:4000]}", file=sys.stderr)
         sys.exit(1)
 
 
