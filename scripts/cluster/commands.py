@@ -41,12 +41,12 @@ MARIADB, HAZELCAST = "mariadb.sh", "hazelcast.sh"
 def up(directory: Path, asked: argparse.Namespace) -> int:
     """Start all that does not run."""
     began = time.monotonic()
-    plan = read_plan(directory)
+    plan, held = read_plan(directory), []
     if plan is None:
         plan = Plan(
             asked.centers or 3, 2 if asked.endpoints is None else asked.endpoints, asked.links or "tls", asked.directory or "hazelcast"
         )
-        make_plan(directory, plan)
+        held = make_plan(directory, plan)
     elif any(wish not in (None, had) for wish, had in _wishes(asked, plan)):
         raise Failed(f"{directory} holds another cluster ({_described(plan)}); end it with `down --purge`, or take another --dir")
     missing = [name for name in plan.nodes if pid_of(directory, name) is None]
@@ -58,6 +58,8 @@ def up(directory: Path, asked: argparse.Namespace) -> int:
     for name in missing:
         start_node(directory, name)
     _await_nodes(directory, plan)
+    for one in held:
+        one.close()
     print(f"Up after {time.monotonic() - began:.0f} s.")
     return _explain(directory, plan)
 

@@ -57,8 +57,8 @@ def read_plan(directory: Path) -> Plan | None:
         return None
 
 
-def make_plan(directory: Path, plan: Plan) -> None:
-    """Choose ports and write the plan."""
+def make_plan(directory: Path, plan: Plan) -> list[socket.socket]:
+    """Choose ports and write the plan; what is given holds the ports against others until the nodes have them."""
     wanted = {"login.login": 7400, "login.links": 7403}
     for number, name in enumerate(plan.center_names):
         wanted |= {f"{name}.center": 7401 + 100 * number, f"{name}.links": 7402 + 100 * number}
@@ -68,21 +68,20 @@ def make_plan(directory: Path, plan: Plan) -> None:
     for door, port in wanted.items():
         held.append(_bound(port))
         plan.ports[door] = held[-1].getsockname()[1]
-    for one in held:
-        one.close()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = directory / f"{FILE_NAME}.draft"
     draft.write_text(json.dumps(asdict(plan), indent=2) + "\n")
     draft.replace(directory / FILE_NAME)
+    return held
 
 
 def _bound(port: int) -> socket.socket:
     """A socket at this port of loopback, or at another one if it is taken."""
     while True:
         one = socket.socket()
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: connections that just ended keep no port from them
         try:
             one.bind(("127.0.0.1", port))
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # only now: a server may bind beside us, but not we beside others
             return one
         except OSError:
             one.close()
