@@ -28,6 +28,10 @@ def seeds(target: str) -> list[bytes]:
         structures = [bytes.fromhex(login[name]) for name in ("credentials", "grant")]
         padded = [bytes.fromhex(case["plaintext"]) for case in load("hpke")["cases"]]
         return messages + contents + structures + padded
+    if target == "links":
+        hello = bytes([1, 0x21, 1, 0]) + bytes(64)
+        batch = bytes([0, 0, 0, 13, 0, 0, 0, 9, 1]) + bytes(8)
+        return [b"\x00" + hello, b"\x01\x01\x22" + hello[2:], b"\x02\x01\x24" + bytes(96), b"\x03" + batch, b"\x84" + batch[4:]]
     flights = [bytes([number - 1 | 0x80]) + bytes.fromhex(login[f"flight{number}"]) for number in range(1, 7)]
     others = [bytes([127]) + bytes.fromhex(center[name]) for name in ("flight1", "flight2", "token")]
     return flights + others + [b"\x82\x01\x07", b"\x85\x01\x0f" + bytes(6), b"\x86\x01\x08\x81\xa7servers\x90"]

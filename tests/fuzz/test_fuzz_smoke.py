@@ -15,7 +15,10 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 
 
-@pytest.mark.parametrize(("target", "runs"), [("frames", 20_000), ("records", 2_000), ("handshake", 2_000), ("messages", 5_000)])
+TARGETS = [("frames", 20_000), ("records", 2_000), ("handshake", 2_000), ("messages", 5_000), ("links", 5_000)]
+
+
+@pytest.mark.parametrize(("target", "runs"), TARGETS)
 def test_nothing_but_protocol_errors_comes_out_of_a_decoder(target: str, runs: int, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     write_seeds(target, corpus)

@@ -1,0 +1,89 @@
+"""Fuzzes a link's flights and batches: `python tests/fuzz/fuzz_links.py -atheris_runs=N`. Only ProtocolError may come out.
+
+The first byte says where the rest is heard: at a fresh listener, a fresh dialer, a listener that waits for the proof, or as batches under
+TLS or with a MAC (made right if the high bit is set, so that what is in it is reached).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["myim_wire"]):
+    from cluster.identity import make_identity
+    from myim_wire.errors import ProtocolError
+    from myim_wire.link_batches import LAST_OWN_KIND, BatchDecoder, decode_own, encode_own
+    from myim_wire.link_handshake import LinkHandshake, Role, Self
+    from tests.wire.fixed import fixed
+
+KEY = fixed("link key")
+EAST, WEST = make_identity(fixed("east")), make_identity(fixed("west"))
+
+
+def end(is_dialer: bool) -> LinkHandshake:
+    """One end with fixed keys."""
+    identity = EAST if is_dialer else WEST
+    mine = Self(Role.CENTER, False, identity.seed, identity.certificate, fixed("secret"))
+    return LinkHandshake(is_dialer, mine, fixed("nonce"), fixed(f"ephemeral {is_dialer}"))
+
+
+def waiting_listener() -> LinkHandshake:
+    """A listener that has heard the hello."""
+    listener = end(False)
+    listener.receive(end(True).start()[4:])
+    return listener
+
+
+def batches(data: bytes, key: bytes) -> None:
+    """The same messages whole as in pieces (of which those before a fault still come out), none of them empty."""
+    whole, pieces = decode(data, key, max(len(data), 1)), decode(data, key, 3)
+    assert whole in (pieces, []) and all(pieces)
+
+
+def decode(data: bytes, key: bytes, step: int) -> list[bytes]:
+    """The messages before the first error."""
+    decoder, found = BatchDecoder(key), list[bytes]()
+    try:
+        for at in range(0, len(data), step):
+            found += decoder.feed(data[at : at + step])
+    except ProtocolError:
+        pass
+    for message in found:
+        if message[0] <= LAST_OWN_KIND:
+            read_own(message)
+    return found
+
+
+def read_own(message: bytes) -> None:
+    """One of the link's own messages, or none."""
+    try:
+        kind, number = decode_own(message)
+    except ProtocolError:
+        return
+    assert encode_own(kind, number) == message
+
+
+def one_input(data: bytes) -> None:
+    """One input at one place."""
+    if not data:
+        return
+    place, rest = data[0] & 0x7F, data[1:]
+    if place in (3, 4):
+        if data[0] & 0x80 and rest:
+            mac = hashlib.blake2b(bytes(8) + rest, key=KEY, digest_size=16).digest()
+            rest = struct.pack(">I", 16 + len(rest)) + mac + rest
+        batches(rest, KEY if place == 4 else b"")
+        return
+    listener = waiting_listener() if place == 2 else end(place == 1)
+    try:
+        listener.receive(rest)
+    except ProtocolError:
+        pass
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()
