@@ -226,6 +226,14 @@ def test_last_words_reach_a_terminal_that_reads_late(endpoint: Endpoint, center:
     assert read(terminal, 2 * WINDOW_BYTES) == words
 
 
+def test_last_words_are_not_lost_to_bytes_that_nobody_read_any_more(endpoint: Endpoint, center: Center) -> None:
+    terminal, channel = talking(endpoint, center)
+    wait_until(lambda: center.heard() == b"hello")
+    terminal.sendall(b"unread")
+    endpoint.take(center.near, [data(channel, b"last words"), wire.encode_close(channel)])
+    assert read(terminal, 99) == b"last words"
+
+
 def test_who_does_not_take_its_last_words_is_closed_in_time(endpoint: Endpoint, center: Center, clock: Clock) -> None:
     terminal, channel = talking(endpoint, center)
     (carried,) = endpoint._terminals
