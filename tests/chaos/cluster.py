@@ -183,6 +183,7 @@ def run(options: Options) -> Outcome:
             if reader is not None:
                 directory_seconds, wrong = seconds_until_true(reader, ordeal.check_alive, ordeal.ended_at)
             say(f"the directory is true {directory_seconds} s after the last fault {wrong[:5]}; draining")
+            crowd.calm()
             drain_seconds = crowd.drain(ordeal.check_alive)
             resent = crowd.resent()
             histories = crowd.collect()
