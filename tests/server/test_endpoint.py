@@ -232,6 +232,7 @@ def test_last_words_are_not_lost_to_bytes_that_nobody_read_any_more(endpoint: En
     terminal.sendall(b"unread")
     endpoint.take(center.near, [data(channel, b"last words"), wire.encode_close(channel)])
     assert read(terminal, 99) == b"last words"
+    assert terminal.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0  # a reset would tell, and overtake words on a longer way
 
 
 def test_who_does_not_take_its_last_words_is_closed_in_time(endpoint: Endpoint, center: Center, clock: Clock) -> None:
