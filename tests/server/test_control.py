@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from myim_server.admin_live import links_table
 from myim_server.control import FILE_NAME, ControlRefused, ControlSocket, ask
 
 
@@ -130,3 +133,13 @@ def test_another_user_s_question_is_not_answered(tmp_path: Path) -> None:
     control.start()
     assert say(tmp_path, b'{"op": "echo"}\n') == {}
     control.stop()
+
+
+def test_links_are_shown_as_a_table_whatever_a_peer_says_in_its_errors() -> None:
+    row = {"node": 5, "role": "center", "address": "10.0.0.2:7402", "state": "dialling", "is_tls": False, "rtt_ms": 0.0}
+    row |= {"queued_bytes": 7, "unconsumed_bytes": 9, "last_error": "[red]no\x1b[2J", "seconds": 7300.0}
+    screen = io.StringIO()
+    Console(file=screen, width=180).print(links_table([row, {**row, "state": "up", "rtt_ms": 1.26, "is_tls": True, "last_error": ""}]))
+    told = [line.split() for line in screen.getvalue().splitlines()]
+    assert told[1] == ["5", "center", "10.0.0.2:7402", "dialling", "plain", "7", "+", "9", "B", "[red]no?[2J", "2", "h"]
+    assert told[2] == ["5", "center", "10.0.0.2:7402", "up", "tls", "1.3", "ms", "7", "+", "9", "B", "2", "h"]
