@@ -12,6 +12,7 @@ from myim_server.config import load_config
 from myim_server.config_sections import Address
 from myim_server.node_parts import Seat, seated
 from myim_server.workers import CouldNotStart, Crew, Reserved, Worker
+from tests.server.running import wait_until
 
 
 class Child:
@@ -92,9 +93,7 @@ def test_the_first_worker_makes_what_all_share_before_the_others_start() -> None
     gevent.sleep(0)
     assert [stage.started(number) for number in (1, 2, 3)] == [1, 0, 0]
     stage.up = {1, 2, 3}
-    with gevent.Timeout(10):
-        while not told:
-            gevent.sleep(0.01)
+    wait_until(lambda: told)
     assert [stage.started(number) for number in (1, 2, 3)] == [1, 1, 1]
     stage.crew.stop()
     assert running.get(timeout=10) == 0
@@ -105,9 +104,7 @@ def test_a_failed_first_start_ends_all_with_its_exit_code() -> None:
     stage = Stage(count=2)
     stage.up = {1}
     running = gevent.spawn(stage.crew.run, lambda: None)
-    with gevent.Timeout(10):
-        while not stage.started(2):
-            gevent.sleep(0.01)
+    wait_until(lambda: stage.started(2))
     stage.children[2][0].returncode = 1
     assert running.get(timeout=10) == 1
     assert stage.children[1][0].signals == [signal.SIGTERM]
