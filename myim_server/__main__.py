@@ -100,7 +100,7 @@ def _run(node: "Node | EndpointNode", config: Config, path: Path | None, is_work
 
     def wait() -> None:
         if not is_worker:
-            _show(config, node.addresses(), node.identity)
+            _show(config, node.addresses(), node.identity, node.fingerprint)
         over.wait()
 
     run(node, wait)
@@ -127,7 +127,7 @@ def _run_workers(config: Config, path: Path | None) -> int:
 
     def show() -> None:
         first = ask(directories[0], "status")
-        _show(config, first["addresses"], bytes.fromhex(first["identity"]))
+        _show(config, first["addresses"], bytes.fromhex(first["identity"]), first["fingerprint"])
 
     crew = Crew([made(number, directory) for number, directory in enumerate(directories, 1)])
     _on_signals(crew.stop, path)
@@ -149,10 +149,10 @@ def _on_signals(stop: Callable[[], None], path: Path | None) -> None:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
-def _show(config: Config, addresses: Mapping[str, str], identity: bytes) -> None:
+def _show(config: Config, addresses: Mapping[str, str], identity: bytes, fingerprint: str) -> None:
     from myim_server.welcome import welcome
 
-    screen = welcome(config, addresses, identity)
+    screen = welcome(config, addresses, identity, fingerprint)
     if config.log.format == "text":
         click.echo(screen)
     elif sys.stderr.isatty():  # standard output is for machines, every line of it

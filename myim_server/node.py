@@ -238,6 +238,11 @@ class Node:
         found = {name: str(Address(str(door.server_host), int(door.server_port or 0))) for name, door in doors.items() if door is not None}
         return found if self._links is None else {**found, "links": str(self._links.bound)}
 
+    @property
+    def fingerprint(self) -> str:
+        """What other nodes know this one by; "" where there are no others."""
+        return "" if self._links is None else self._links.fingerprint
+
     # ------------------------------------------------------------------ operators
 
     def status(self) -> Mapping[str, Any]:
@@ -249,7 +254,7 @@ class Node:
             "roles": list(self._config.node.roles),
             "addresses": self.addresses(),
             "identity": self.identity.hex(),
-            "fingerprint": "" if self._links is None else self._links.fingerprint,
+            "fingerprint": self.fingerprint,
             "up_seconds": (wall_clock() - self._began) // 1_000_000,
             "sessions": 0 if role is None else len(role.sessions),
             "is_draining": role is not None and role.center.is_draining,

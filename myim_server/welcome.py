@@ -12,19 +12,39 @@ from myim_server.config_sections import Address, Config, parse_address
 DEFAULT_SERVER = "127.0.0.1:7400"  # what `myim` dials without --server
 
 
-def welcome(config: Config, addresses: Mapping[str, str], identity: bytes) -> str:
-    """The screen, for the addresses ({"login": "host:port", "center": "host:port"}) as bound."""
+def welcome(config: Config, addresses: Mapping[str, str], identity: bytes, fingerprint: str = "") -> str:
+    """The screen, for the addresses ({"login": "host:port", …}) as bound; fingerprint: what other nodes know this by."""
     lines = ["", "MyIM is up.", ""]
+    if "endpoint" in addresses:
+        return "\n".join([*lines, *_endpoint(config, addresses, fingerprint)])
     if "login" in addresses:
         lines.append(f"  login center   {addresses['login']}   identity {identity.hex()[:16]}…  (registration {config.login.registration})")
     if "center" in addresses:
         lines.append(f"  center         {addresses['center']}")
+    if "links" in addresses:
+        lines.append(f"  links          {addresses['links']}#{fingerprint}")
     lines.append(f"  store          {config.store_url}")
     lines.append(f"  data           {config.data_dir}")
     if "login" in addresses:
         lines += _how_to_talk(config, addresses["login"])
     lines += ["", "Ctrl-C stops it: users are told, what was promised is kept.", ""]
     return "\n".join(lines)
+
+
+def _endpoint(config: Config, addresses: Mapping[str, str], fingerprint: str) -> list[str]:
+    return [
+        f"  endpoint       {addresses['endpoint']}",
+        f"  for logins     {addresses['endpoint_login']}",
+        *(f"  center         {center.address}" for center in config.endpoint.centers),
+        f"  data           {config.data_dir}",
+        "",
+        "Centers admit it by this command, at any of them:",
+        "",
+        f"  .venv/bin/python -m myim_server admin admit-endpoint {fingerprint} --name NAME",
+        "",
+        "Ctrl-C stops it: terminals go elsewhere.",
+        "",
+    ]
 
 
 def _how_to_talk(config: Config, bound: str) -> list[str]:

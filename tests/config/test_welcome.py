@@ -46,3 +46,17 @@ def test_what_is_advertised_is_what_it_says_to_dial() -> None:
     assert "myim --server chat.example.org:7400 chat bob" in shown
     assert "From other machines" not in shown
     assert "Only this machine" not in screen("127.0.0.1:7400", advertise="chat.example.org:7400")
+
+
+def test_an_endpoint_shows_its_doors_its_centers_and_how_it_is_admitted() -> None:
+    pin = "0a" * 32
+    config = load_config(None, {"MYIM_NODE__ROLES": "endpoint", "MYIM_ENDPOINT__CENTERS": f"10.0.0.1:7402#{pin}"})
+    shown = welcome(config, {"endpoint": "127.0.0.1:7411", "endpoint_login": "127.0.0.1:7410"}, b"", "0b" * 32)
+    for told in ("127.0.0.1:7411", "127.0.0.1:7410", "10.0.0.1:7402", f"admit-endpoint {'0b' * 32} --name"):
+        assert told in shown
+    assert "sqlite" not in shown
+
+
+def test_a_node_with_links_shows_what_endpoints_are_configured_with() -> None:
+    shown = welcome(load_config(None, {}), {"center": "127.0.0.1:7401", "links": "127.0.0.1:7402"}, b"", "0b" * 32)
+    assert f"127.0.0.1:7402#{'0b' * 32}" in shown
