@@ -3,18 +3,18 @@
 What lives here: their bytes, as functions in pairs. What must not: how they travel (`link_batches`), what they cause
 (`myim_server.chat.peers`). A message is its kind, u8, and a payload; all integers are big-endian.
 
-    OPEN      0x10  user u64 slot u8 generation u32 number u32 | target u64 attempt u64 count u16 letters
+    OPEN      0x10  user u64 slot u8 generation u32 number u64 | target u64 attempt u64 count u16 letters
     FOLLOW    0x11  user u64 slot u8                           | target u64 attempt u64 count u16 letters
     END       0x12  user u64 slot u8 target u64 attempt u64
     RECEIVED  0x13  user u64 slot u8 target u64 attempt u64 times u64...      RETURNED 0x14 the same
     POKE      0x15  target u64
-    CAME      0x16  (user u64 slot u8 generation u32 number u32 endpoint u64)...
-    COPY      0x17  user u64 slot u8 generation u32 number u32 | receiver u64 target u64 letter
+    CAME      0x16  (user u64 slot u8 generation u32 number u64 endpoint u64)...
+    COPY      0x17  user u64 slot u8 generation u32 number u64 | receiver u64 target u64 letter
     RECEIPTS  0x18  (user u64 slot u8)...
     CHANGED   0x19
     DRAIN     0x1A  is_wished u8
     ASK       0x1C  question u32 users u64...
-    PLACES    0x1D  question u32 (user u64 endpoint u64 slot u8 generation u32 number u32)...
+    PLACES    0x1D  question u32 (user u64 endpoint u64 slot u8 generation u32 number u64)...
 
     a letter: time u64 message_id u64 size u16 body
 """
@@ -35,14 +35,14 @@ MAX_TOLD = 1_000  # entries of one CAME, RECEIPTS, ASK or PLACES; more come in s
 
 _LANE = struct.Struct(">BQBQQ")
 _FOLLOW = struct.Struct(">BQBQQH")
-_OPEN = struct.Struct(">BQBIIQQH")
-_COPY = struct.Struct(">BQBIIQQ")
+_OPEN = struct.Struct(">BQBIQQQH")
+_COPY = struct.Struct(">BQBIQQQ")
 _LETTER = struct.Struct(">QQH")
 _ONE = struct.Struct(">BQBQQHQQH")  # a FOLLOW with one letter: by far the most of all
 _ANSWER = struct.Struct(">BQBQQQ")  # and its answer
-_CAME = struct.Struct(">QBIIQ")
+_CAME = struct.Struct(">QBIQQ")
 _TERMINAL = struct.Struct(">QB")
-_PLACE = struct.Struct(">QQBII")
+_PLACE = struct.Struct(">QQBIQ")
 _NUMBER = struct.Struct(">BI")
 
 Letters = Sequence[tuple[int, int, bytes]]

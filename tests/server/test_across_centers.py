@@ -198,6 +198,13 @@ def test_a_newer_session_at_another_center_ends_the_older(town: Town, one: FakeC
     assert town.alice << 6 not in one.router.parties
 
 
+def test_connection_numbers_of_sixty_four_bits_cross(town: Town, one: FakeCenter, two: FakeCenter) -> None:
+    _, hers = one.come(town.alice, number=2**64 - 1)
+    bob, _ = two.come(town.bob, number=2**63)
+    one.write(hers, town.bob, b"hello")
+    town.settle(lambda: bob.bodies == [b"hello"])
+
+
 def test_an_older_session_at_another_center_ends_when_the_newer_hears_of_it(town: Town, one: FakeCenter, two: FakeCenter) -> None:
     new, _ = one.come(town.alice, number=2)
     old, _ = two.come(town.alice, number=1, is_fetching=False)

@@ -31,7 +31,7 @@ NONSENSE = {
     "an answer of a slot beyond 63": wire.encode_lane(wire.RECEIVED, 1, 64, 2, 3, [64]),
     "a poke of nobody": bytes([wire.POKE]),
     "half a session that came": wire.encode_came([wire.Came(1, 0, 1, 1, 1)])[:-1],
-    "a copy without a letter": bytes([wire.COPY]) + bytes(45),
+    "a copy without a letter": wire.encode_copy((1, 0, 1, 1), 2, 2, (64, 1, b""))[:-18],
     "half a terminal with receipts": wire.encode_receipts([(1, 1)])[:-1],
     "a drain of the third kind": bytes([wire.DRAIN, 2]),
     "a question without a number": bytes([wire.ASK, 1]),
