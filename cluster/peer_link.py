@@ -88,7 +88,7 @@ class PeerLink:
     __slots__ = (
         "_asked", "_consumed_by_peer", "_decoder", "_encoder", "_ended", "_events", "_heard_bytes", "_is_dirty", "_limits", "_may_queue",
         "_may_queue_urgent", "_own", "_pending", "_queue", "_queued_bytes", "_run_callback", "_socket", "_stuck", "_told_consumed",
-        "goodbye", "is_dialer", "is_open", "last_error", "last_heard", "peer", "rtt_ms", "since",
+        "_unanswered", "goodbye", "is_dialer", "is_open", "last_error", "last_heard", "peer", "rtt_ms", "since",
     )  # fmt: skip
 
     def __init__(self, socket: LinkSocket, other: Other, address: str, limits: LinkLimits, is_dialer: bool = False) -> None:
@@ -111,6 +111,7 @@ class PeerLink:
         self._consumed_by_peer = self._told_consumed = self._heard_bytes = 0
         self._asked: dict[int, Event | None] = {}  # heartbeats without an answer, the oldest first
         self._stuck = (0, self.since)  # the socket's count when it was last seen to take something, and when
+        self._unanswered = (0, self.since)  # the oldest heartbeat without an answer, and when it was first seen to be that
         self._is_dirty = False
         self.goodbye = ""  # why the peer ends it, if it said so
         self._ended = Event()
@@ -338,15 +339,14 @@ class PeerLink:
             self._heard_bytes, self.last_heard = self._decoder.consumed, now
         if not self._socket.unsent or self._socket.taken != self._stuck[0] or was_stopped:
             self._stuck = self._socket.taken, now
-        if was_stopped:
-            self._asked = {number: waiting for number, waiting in self._asked.items() if waiting is not None}
-            self._ask(None)
-        oldest = next(iter(self._asked), None)
+        oldest = next(iter(self._asked), 0)
+        if not oldest or oldest != self._unanswered[0] or was_stopped:
+            self._unanswered = oldest, now
         if now - self.last_heard > silence_seconds:
             self.cut("silent for too long")
         elif now - self._stuck[1] > silence_seconds:
             self.cut("takes nothing")
-        elif oldest is not None and not self._socket.unsent and now - oldest / 1e9 > silence_seconds:
+        elif now - self._unanswered[1] > silence_seconds and not self._socket.unsent:
             self.cut("answers nothing")
 
     # ------------------------------------------------------------------ end
