@@ -38,6 +38,16 @@ class RawPeer:
         self.take_up(handshake.other)
         return self
 
+    def answer(self, server: socket.socket) -> RawPeer:
+        """The four flights with a node that dials this server."""
+        self.socket.close()
+        self.socket, _ = server.accept()
+        handshake = LinkHandshake(False, self._mine, os.urandom(32), os.urandom(32))
+        while handshake.other is None:
+            self.socket.sendall(handshake.receive(read_frame(self.socket)))
+        self.take_up(handshake.other)
+        return self
+
     def take_up(self, other: Other) -> None:
         """Batches from here on."""
         self.other = other

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any
 
@@ -9,9 +10,13 @@ import gevent
 import pytest
 from gevent.server import StreamServer
 
+from cluster.identity import make_identity
 from cluster.mesh import Member
 from cluster.peer_link import LinkLimits
+from myim_wire.errors import ErrorCode
+from myim_wire.link_batches import GOODBYE, HEARTBEAT, encode_own
 from tests.cluster.nodes import Making, Node, join, wait_until
+from tests.cluster.raw_peer import RawPeer
 
 
 @pytest.mark.parametrize("security", ["plain", "tls"])
@@ -41,16 +46,25 @@ def test_nodes_that_all_dial_each_other_keep_exactly_one_link_and_lose_none(make
     assert all(len(node.life) == 4 for node in nodes), "no link came up only to go down"
 
 
-@pytest.mark.parametrize("security", ["plain", "tls"])
-@pytest.mark.parametrize("first", [0, 1])
-def test_of_two_nodes_that_dial_each_other_at_once_the_lower_keeps_its_dial(make: Making, security: str, first: int) -> None:
-    one, two = sorted([make(security=security), make(security=security)], key=lambda node: node.id)
-    one.knows(two)
-    two.knows(one)
-    for node in ((one, two), (two, one))[first]:
-        node.mesh._dial_members()  # both dials are under way before either can be answered
-    wait_until(lambda: one.mesh.linked() and two.mesh.linked())
-    assert one.link_to(two).is_dialer and not two.link_to(one).is_dialer
+@pytest.mark.parametrize("is_lower", [True, False])
+def test_of_two_nodes_that_dial_each_other_at_once_the_lower_keeps_its_dial(make: Making, is_lower: bool) -> None:
+    node = make()
+    ids = iter(lambda: make_identity(os.urandom(32)), None)
+    other = next(identity for identity in ids if (identity.node_id > node.id) == is_lower)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        node.members = [Member(f"127.0.0.1:{server.getsockname()[1]}")]
+        dialed = RawPeer(node, other).answer(server)  # the node has proven itself and waits
+    dialing = RawPeer(node, other).prove()
+    if is_lower:
+        assert dialing.hear_out() == [encode_own(GOODBYE, ErrorCode.BUSY)]
+        dialed.say(encode_own(HEARTBEAT, 1))
+    else:
+        assert dialing.hear_until(HEARTBEAT)
+        assert dialed.hear_out() == []
+    wait_until(lambda: node.mesh.linked() == (other.node_id,))
+    link = node.mesh.link(other.node_id)
+    assert link is not None and link.is_dialer == is_lower
+    assert node.life == [("up", other.node_id)]
 
 
 def test_another_cluster_secret_gives_no_link(make: Making) -> None:

@@ -129,6 +129,17 @@ def test_a_peer_that_does_not_consume_gets_a_window_and_the_rest_waits_bounded(m
     assert peer.hear()
 
 
+def test_a_trickle_that_nobody_consumes_is_bounded_too(make: Making) -> None:
+    node = make(limits=LinkLimits(window_bytes=65_536, queue_bytes=65_536))
+    peer = attach(node)
+    link = link_of(node, peer)
+    sent = 0
+    while link.send(b"\x10" + bytes(995)):
+        gevent.sleep(0)
+        sent += 1
+    assert 120 < sent < 140 and link.status().unconsumed_bytes <= 65_536
+
+
 def flushed(link: PeerLink) -> bool:
     """Let what the window allows go out; whether something did."""
     before = link.status().queued_bytes
