@@ -6,7 +6,6 @@ What lives here: which keys there are, their files, and what is computed of them
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from myim_server.secret_files import SecretRefused, make_secret_once
+from myim_wire.link_handshake import node_id_of
 
 KEY_BYTES = 32
 
@@ -40,7 +40,7 @@ class NodeKey:
     @property
     def node_id(self) -> int:
         """The node's id on the wire, u63."""
-        return int.from_bytes(hashlib.sha256(_public_key(self.seed)).digest()[:8], "big") >> 1
+        return node_id_of(_public_key(self.seed))
 
 
 def open_login_keys(data_dir: Path) -> LoginKeys:

@@ -1,4 +1,4 @@
-"""The handshake of a link as a value: who is at the other end, proven, before TLS or the first batch (docs/links.md, [L-2], [L-3]).
+"""The handshake of a link as a value: who is at the other end, proven, before TLS or the first batch (docs/links.md, [L-2]).
 
 What lives here: four flights, their order, keys and proofs. What must not: sockets, TLS, which peers are wanted (`cluster.mesh`). Each node
 proves its own Ed25519 key by a signature over both hellos, and, unless one of the two is an endpoint, the cluster secret by a MAC; both
