@@ -348,6 +348,8 @@ def test_a_peer_that_stops_reading_in_the_middle_of_a_frame_is_cut_in_time(make:
 def test_who_slept_cuts_nobody_when_it_wakes(make: Making) -> None:
     node, other = make(), make()
     link, _ = join(node, other)
+    wait_until(lambda: not link._asked)
+    link.look_after(link.last_heard, 12.0, was_stopped=False)  # from here on nothing is heard
     link.beat()
     link.look_after(link.last_heard + 1000, 12.0, was_stopped=True)
     link.look_after(link.last_heard + 1, 12.0, was_stopped=False)
