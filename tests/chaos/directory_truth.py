@@ -51,6 +51,7 @@ class Reader:
                     "cluster_name_file": str(cluster.hazelcasts[0].name_file),
                     "members": [f"127.0.0.1:{hazelcast.port}" for hazelcast in cluster.hazelcasts],
                     "users": users_of(crowd.accounts),
+                    "sabotage": crowd.traffic.sabotage,
                     "out": str(self._out),
                 }
             )

@@ -42,12 +42,13 @@ def test_lanes_that_hold_to_no_session_across_links_are_noticed() -> None:
 
 
 def dying_together(sabotage: str, seed: int) -> Options:
-    """Centers are killed at the same moment as applications, some of whose users do not come back: nobody takes their entries away."""
+    """While a center stands still the applications are killed, then it: users that do not come back are taken off its list by nobody."""
     script = []
-    for round_ in range(2):
-        at = 2.0 + 6 * round_
-        script += [Fault(at + 0.01 * which, APPLICATION, which, "kill", 0.0, 0) for which in range(4)]
-        script.append(Fault(at + 0.02, CENTER, round_, "kill", 1.0, 0))
+    for number in range(2):
+        at = 2.0 + 6 * number
+        script.append(Fault(at, CENTER, number, "pause", 4.0, 0))
+        script += [Fault(at + 0.1, APPLICATION, which, "kill", 0.0, 0) for which in range(4)]
+        script.append(Fault(at + 1.0, CENTER, number, "kill", 0.5, 0))
     return replace(provoking(sabotage, seed, "hazelcast", (), 0), script=tuple(script))
 
 
