@@ -31,6 +31,9 @@ system_packages() {
     command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || missing+=(mariadb-server)
     command -v strace >/dev/null || missing+=(strace)
     command -v node >/dev/null || missing+=(nodejs)
+    command -v ip >/dev/null || missing+=(iproute2)
+    command -v java >/dev/null || missing+=(openjdk-17-jre-headless)
+    command -v mvn >/dev/null || missing+=(maven)
     compgen -G "/usr/lib/*/faketime/libfaketime.so.1" >/dev/null || missing+=(libfaketime)
     [ ${#missing[@]} -eq 0 ] || myim_apt "${missing[@]}"
 }
