@@ -32,6 +32,7 @@ from tests.chaos.history import Event, Kind
 from tests.chaos.ordeal import Ordeal
 
 WARMING_SECONDS = 60.0
+HASTE = 1.25
 CENTER_SABOTAGES = ("settle_before_commit", "no_lane", "no_dedupe")  # by MYIM_SABOTAGE; no_dedupe is the applications'
 NODE_SABOTAGES = ("directory_without_compare", "lease_unchecked")  # by `sabotaged_node`
 
@@ -82,9 +83,9 @@ class Options:
         return plan_cluster_faults(self.faults, self.every, self.seed, sizes)
 
     def traffic(self, plan: list[Fault]) -> Traffic:
-        """What the applications are to do: as long as the plan is."""
+        """What the applications are to do: as long as the plan is, though faults keep them from it."""
         seconds = max((fault.at + fault.seconds for fault in plan), default=0.0)
-        rate = self.messages / max(seconds, 5.0)
+        rate = HASTE * self.messages / max(seconds, 5.0)
         return Traffic(self.messages, rate, self.seed, self.users, self.applications, self.sabotage, self.blink_seconds, self.drain_seconds)
 
 

@@ -52,14 +52,13 @@ def dying_together(sabotage: str, seed: int) -> Options:
     return replace(provoking(sabotage, seed, "hazelcast", (), 0), script=tuple(script))
 
 
-@pytest.mark.parametrize("sabotage", ["", "lease_unchecked"])
-def test_who_died_with_its_center_is_listed_no_more_unless_leases_are_unchecked(sabotage: str) -> None:
-    for seed in (12, 22, 32) if sabotage else (12,):  # whether somebody was at that center, and stays away, is chance
-        options = dying_together(sabotage, seed)
+def test_who_died_with_its_center_stays_listed_where_leases_are_unchecked() -> None:
+    for seed in (12, 22, 32):  # whether somebody was at that center, and stays away, is chance
+        options = dying_together("lease_unchecked", seed)
         outcome = run(options)
         if outcome.directory_seconds is None:
-            break
-    assert (outcome.directory_seconds is None) == bool(sabotage), outcome.summary(options)
+            return
+    pytest.fail(f"nothing was noticed: {outcome.summary(options)}")
 
 
 def test_the_command_line_means_what_it_says() -> None:
