@@ -157,7 +157,7 @@ class Loop:
     """All pairs of one run on one epoll."""
 
     def __init__(self, senders: list[Sender], receivers: list[Receiver]) -> None:
-        self.senders = senders
+        self.senders, self.receivers = senders, receivers
         self.ends: dict[int, Sender | Receiver] = {sender.line.socket.fileno(): sender for sender in senders}
         self.ends.update((receiver.line.socket.fileno(), receiver) for receiver in receivers)
         self.poll = select.epoll()
@@ -189,6 +189,14 @@ class Loop:
         while any(sender.sent for sender in self.senders):
             if time.perf_counter() > until:
                 raise TimeoutError("messages stayed unsettled for 20 s")
+            self.run(0.02)
+
+    def empty(self) -> None:
+        """Drive until the receivers have had as many messages as were settled, so that nothing waits for them in the store."""
+        until = time.perf_counter() + STALLED_SECONDS
+        while sum(receiver.taken for receiver in self.receivers) < self.settled():
+            if time.perf_counter() > until:
+                raise TimeoutError("stored messages did not come for 20 s")
             self.run(0.02)
 
     def settled(self) -> int:
@@ -250,7 +258,8 @@ def run_between(
     senders = [Sender(line, other.account.user, window) for line, other in zip(sending, taking, strict=True)]
     loop = Loop(senders, [Receiver(line) for line in taking])
     figures = measure(loop, pids, warm_seconds, seconds)
-    loop.drain()  # what is left unsettled would be settled to the same users' next run
+    loop.drain()  # what is left unsettled, or stored, would come to the same users in their next run
+    loop.empty()
     for line in sending + taking:
         line.socket.close()
     return figures

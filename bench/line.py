@@ -18,7 +18,7 @@ from myim_wire.bodies import decode_error
 from myim_wire.center_handshake import CenterClient
 from myim_wire.frames import HANDSHAKE_FRAME_CAP, SESSION_FRAME_CAP, FrameDecoder, encode_frame
 from myim_wire.key_schedule import derive_terminal_private
-from myim_wire.messages import Command, Message, decode_messages, encode_message
+from myim_wire.messages import QOS1, Command, Message, decode_messages, encode_message, encode_pairs
 from myim_wire.records import OpeningKey, SealingKey
 
 Address = tuple[str, int]
@@ -111,16 +111,28 @@ class Line:
         return [open_record(content) for content in self.decoder.feed(data)]
 
     def await_command(self, command: Command) -> list[Message]:
-        """Block until a message of this command has come; all messages up to and with its record. For set-up only."""
+        """Block until a message of this command has come; all messages up to and with its record. For set-up only.
+
+        Stored messages of an earlier run that come before are confirmed: the center hands over no more than so many unconfirmed ones.
+        """
         found: list[Message] = []
         self.socket.setblocking(True)
         while not any(message.command == command for message in found):
             for plaintext in self.receive():
-                found += decode_messages(plaintext)
+                came = decode_messages(plaintext)
+                found += came
+                self._confirm(came, command)
             if found and found[-1].command == Command.GOODBYE:
                 raise ConnectionError(f"the server said {decode_error(found[-1].content)}")
         self.socket.setblocking(False)
         return found
+
+    def _confirm(self, came: Iterable[Message], awaited: Command) -> None:
+        names = [(one.user, one.time) for one in came if one.command == Command.USER_MESSAGE != awaited and one.flags & QOS1]
+        if names:
+            self.queue(Command.RECEIPT, 0, 0, encode_pairs(1, names), named=0)
+            self.flush()
+            self.socket.setblocking(True)
 
 
 def _dial(address: Address) -> socket.socket:
