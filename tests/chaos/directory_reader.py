@@ -1,4 +1,4 @@
-"""Reads the whole directory twice a second, as a center would, into a file: {"places": {user: [center, …]} | null}.
+"""Reads the whole directory twice a second, as a center would, into a file: {"places": {user: [[center, endpoint], …]} | null}.
 
 What lives here: one process with a directory of its own. What must not: the comparison (directory_truth).
 """
@@ -35,7 +35,7 @@ def main() -> None:
     out, draft = Path(said["out"]), Path(said["out"]).with_suffix(".draft")
     while True:
         found = directory.find(said["users"])
-        places = None if found is None else {user: [place.center for place in places] for user, places in found.items()}
+        places = None if found is None else {user: [(place.center, place.endpoint) for place in places] for user, places in found.items()}
         draft.write_text(json.dumps({"places": places}))
         os.replace(draft, out)
         gevent.sleep(READ_SECONDS)

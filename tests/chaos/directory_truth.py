@@ -23,14 +23,14 @@ from tests.chaos.cluster_parts import Cluster, Member
 DIRECTORY_SECONDS = 15.0
 
 
-def lies(places: Mapping[int, list[int]], online: Collection[int], sessions: Mapping[int, int]) -> list[str]:
-    """What is wrong, in words. places: user → the centers the directory names; sessions: center → how many it holds."""
+def lies(places: Mapping[int, list[list[int]]], online: Collection[int], sessions: Mapping[int, int]) -> list[str]:
+    """What is wrong, in words. places: user → the (center, endpoint) pairs the directory names; sessions: center → how many it holds."""
     found = []
-    for user, centers in sorted(places.items()):
-        if len(centers) != (user in online):
-            found.append(f"user {user}, {'online' if user in online else 'away'}, is listed at {len(centers)} centers")
+    for user, ways in sorted(places.items()):
+        if len(ways) != (user in online):
+            found.append(f"user {user}, {'online' if user in online else 'away'}, is listed at {len(ways)} centers {ways}")
     found += [f"user {user} was not asked for" for user in sorted(set(online) - set(places))]
-    listed = Counter(center for centers in places.values() for center in centers)
+    listed = Counter(center for ways in places.values() for center, _ in ways)
     for center in sorted({*listed, *sessions}):
         if listed[center] != sessions.get(center, 0):
             found.append(f"{listed[center]} are listed at {center}, which holds {sessions.get(center, 0)}")
@@ -68,7 +68,7 @@ class Reader:
             return ["nothing was read yet"]
         if said["places"] is None:
             return ["the directory cannot say"]
-        places = {int(user): centers for user, centers in said["places"].items()}
+        places = {int(user): ways for user, ways in said["places"].items()}
         return lies(places, self._crowd.online(), dict(map(_sessions, self._cluster.centers)))
 
     def stop(self) -> None:
