@@ -149,7 +149,7 @@ def test_a_listener_of_another_version_is_told_apart(make: Making) -> None:
 
 
 def context_with(identity: Identity, peer: bytes, certificate: bytes | None = None) -> ssl.SSLContext:
-    """A client's context that shows another certificate of the same key, or none."""
+    """A client's context that shows this certificate of the identity's key, or none."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.load_verify_locations(cadata=peer)
@@ -172,6 +172,21 @@ def another_certificate(identity: Identity, days: tuple[int, int] = (-1, 1)) -> 
     return builder.sign(key, None).public_bytes(Encoding.DER)
 
 
+def signed_by(issuer: Identity, key: Ed25519PrivateKey) -> bytes:
+    """A certificate of another key that the issuer's vouches for."""
+    issued_by = x509.load_der_x509_certificate(issuer.certificate)
+    builder = x509.CertificateBuilder().subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "child")])).serial_number(3)
+    builder = builder.issuer_name(issued_by.subject).public_key(key.public_key())
+    builder = builder.not_valid_before(issued_by.not_valid_before_utc).not_valid_after(issued_by.not_valid_after_utc)
+    return builder.sign(Ed25519PrivateKey.from_private_bytes(issuer.seed), None).public_bytes(Encoding.DER)
+
+
+def vouched_for(peer: RawPeer, center: bytes) -> ssl.SSLContext:
+    child = Ed25519PrivateKey.generate()
+    certificate = signed_by(peer.identity, child)
+    return context_with(Identity(child.private_bytes_raw(), certificate), center, certificate)
+
+
 def old_tls(peer: RawPeer, center: bytes) -> ssl.SSLContext:
     context = context_with(peer.identity, center, peer.identity.certificate)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -182,6 +197,7 @@ TLS_FAULTS: dict[str, Callable[[RawPeer, bytes], ssl.SSLContext]] = {
     "no certificate": lambda peer, center: context_with(peer.identity, center),
     "an unknown self-signed one": lambda peer, center: tls_context(make_identity(os.urandom(32)), False, center),
     "another one of the same key": lambda peer, center: context_with(peer.identity, center, another_certificate(peer.identity)),
+    "one that its own vouches for": vouched_for,
     "TLS 1.2": old_tls,
 }
 

@@ -129,6 +129,20 @@ def test_a_peer_that_does_not_consume_gets_a_window_and_the_rest_waits_bounded(m
     assert peer.hear()
 
 
+def test_what_a_full_socket_did_not_take_goes_out_as_soon_as_there_is_room(make: Making) -> None:
+    node = make(limits=LinkLimits(window_bytes=64 << 20, queue_bytes=64 << 20))
+    peer = attach(node)
+    link = link_of(node, peer)
+    before, message = peer.decoder.consumed, b"\x10" + bytes(99_999)
+    for _ in range(200):
+        link.send(message)
+    wait_until(lambda: link._socket.unsent)
+    with gevent.Timeout(4.0):  # before the next heartbeat
+        while peer.decoder.consumed < before + 200 * 100_004:
+            assert peer.hear()
+    assert [heard for heard in peer.heard if heard[0] == 0x10] == [message] * 200
+
+
 def test_a_trickle_that_nobody_consumes_is_bounded_too(make: Making) -> None:
     node = make(limits=LinkLimits(window_bytes=65_536, queue_bytes=65_536))
     peer = attach(node)
