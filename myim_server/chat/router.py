@@ -153,6 +153,8 @@ class Router:
         """The session can be found by others from now on (D-16): what was stored before, because it could not, is read."""
         party = self.parties.get(user << 6 | place.slot)
         if party is not None and party.place == place:
+            # Told again: who asked before it was listed has kept that nobody is there.
+            self.post.came([Came(user, place.slot, place.generation, place.number, place.endpoint)])
             self.carry_out(party.inbox.want_read())
 
     def places_here(self, user: int) -> list[Place]:

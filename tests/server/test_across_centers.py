@@ -189,6 +189,20 @@ def test_only_the_center_a_lane_is_open_to_can_answer_for_it(
     assert alice.settled == {} and list(lane.queue) == times
 
 
+def test_a_session_that_is_listed_at_last_is_told_again_and_reads_what_was_stored_meanwhile(
+    town: Town, one: FakeCenter, two: FakeCenter
+) -> None:
+    alice, hers = one.come(town.alice)
+    one.finder.wrong[town.bob] = []
+    bob, his = two.come(town.bob)
+    one.write(hers, town.bob, b"stored")
+    town.settle(lambda: STORED in alice.settled.values() and not town.under_way)
+    assert bob.bodies == []
+    two.router._published(town.bob, his.place)  # as the directory does; the three share one here
+    assert [message[0] for _, _, message in town.under_way] == [wire.CAME] * 2
+    town.settle(lambda: bob.bodies == [b"stored"])
+
+
 def test_a_newer_session_at_another_center_ends_the_older(town: Town, one: FakeCenter, two: FakeCenter) -> None:
     old, _ = one.come(town.alice, number=1)
     new, _ = two.come(town.alice, number=2)
