@@ -26,4 +26,4 @@ def test_a_true_directory_tells_no_lie() -> None:
     ],
 )
 def test_each_difference_is_named(places: dict[int, list[list[int]]], word: str) -> None:
-    assert word in lies(places, ONLINE, TRUTH)
+    assert any(word in lie for lie in lies(places, ONLINE, TRUTH))
