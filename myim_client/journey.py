@@ -134,6 +134,10 @@ class Journey:
         courier = self._courier
         began = time.monotonic()
         self._link = link
+        if self._stopping.is_set():  # it was told while the handshake went on, and whoever told it could not see this link
+            self._link = None
+            link.close()
+            return Ending.STOP, 0, "closed"
         self.connections += 1
         ending, code, reason, is_told = Ending.AGAIN, 0, "closed", False
         try:

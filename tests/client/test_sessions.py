@@ -23,6 +23,7 @@ from myim_client import (
 from myim_wire.contents import FoundUser, RenewedToken, Server, decode_lookup, encode_servers
 from myim_wire.errors import ErrorCode
 from myim_wire.messages import PING_ASK, Command, encode_message
+from tests.chaos.proxy_control import Proxy
 from tests.client.scene import Scene, confirmed, take
 from tests.client.scripted_center import YOU, ScriptedCenter, make_profile, wait_until
 
@@ -44,6 +45,23 @@ def test_goodbye_is_said_on_close_after_what_was_due(scene: Scene) -> None:
     assert session.bodies == [b"last"]
     with pytest.raises(ClientClosed):
         client.send(YOU, b"too late")
+
+
+def test_a_client_closed_while_it_connects_never_comes_online(scene: Scene, tmp_path: Path) -> None:
+    proxy = Proxy(tmp_path / "proxy")
+    try:
+        host, port = scene.center.address
+        wire = ("127.0.0.1", proxy.open("wire", f"{host}:{port}"))
+        proxy.set(["wire"], hold_down=True)  # the center's answer comes late, as from one that was stopped for a while
+        client = scene.client = Client(scene.terminal, scene.path, servers=[wire])
+        client.connect(timeout=0)
+        wait_until(lambda: scene.center.attempts)
+        client.close()
+        proxy.heal(["wire"])
+        wait_until(lambda: proxy.counts()["wire"].open == 0)
+        assert scene.center.sessions == []
+    finally:
+        proxy.stop()
 
 
 def test_a_replaced_client_stops_for_good(scene: Scene) -> None:
