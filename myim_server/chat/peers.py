@@ -27,6 +27,8 @@ from myim_wire.errors import ErrorCode
 from myim_wire.peer_messages import Came
 
 _WAITING = 256  # messages of one terminal that may wait for the verdict
+_WAITING_BYTES = 32 << 20  # of all of them, whoever claims
+_OVERHEAD_BYTES = 512  # what a message that waits costs beside its own bytes
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +56,7 @@ class Peers:
         self._metrics = metrics
         self._vouching = Vouching(finder, later)
         self._waiting: dict[tuple[int, int], list[bytes]] = {}
+        self._waiting_bytes = 0
         self.table: dict[int, Callable[[int, bytes], None]] = {
             wire.OPEN: self._open,
             wire.FOLLOW: self._follow,
@@ -92,8 +95,8 @@ class Peers:
         self._vouching.forget(center)
         self._finder.forget_center(center)
         router.copies.lost(center)
-        for waiting in [key for key in self._waiting if key[0] == center]:
-            del self._waiting[waiting]
+        for claim in [claim for claim in self._waiting if claim[0] == center]:
+            self._end_waiting(claim)
         router.carry_out(router.lanes.lost(center, self._now()))
 
     # ------------------------------------------------------------------ letters of another center's senders
@@ -148,22 +151,36 @@ class Peers:
         if claim in self._waiting:
             self._wait(center, key, message)
             return False
+        here = self._router.parties.get(key)
+        if (here is not None and here.session.incarnation >= incarnation) or self._waiting_bytes > _WAITING_BYTES:
+            self._give_back(center, message)  # the truth about a session that is here needs no verdict
+            return False
         if self._vouching.holds(center, key, incarnation):
             return True
-        self._waiting[claim] = [message]
+        self._waiting[claim] = []
+        self._wait(center, key, message)
         self._vouching.ask(center, key, incarnation, lambda is_so: self._judge(center, key, is_so))
         return False
 
     def _wait(self, center: int, key: int, message: bytes) -> None:
+        """Wait for the verdict behind the others; without room for it all go back, since what comes later must not overtake it."""
         waiting = self._waiting[(center, key)]
-        if len(waiting) < _WAITING:
-            waiting.append(message)
-        else:
-            self._give_back(center, message)
+        waiting.append(message)
+        self._waiting_bytes += len(message) + _OVERHEAD_BYTES
+        if len(waiting) > _WAITING or self._waiting_bytes > _WAITING_BYTES:
+            messages = self._end_waiting((center, key))
+            self._waiting[(center, key)] = []
+            for late in messages:
+                self._give_back(center, late)
+
+    def _end_waiting(self, claim: tuple[int, int]) -> list[bytes]:
+        messages = self._waiting.pop(claim, [])
+        self._waiting_bytes -= sum(map(len, messages)) + _OVERHEAD_BYTES * len(messages)
+        return messages
 
     def _judge(self, center: int, key: int, is_so: bool) -> None:
         """The verdict on a claim: what waited for it is taken, or goes back."""
-        messages = self._waiting.pop((center, key), [])
+        messages = self._end_waiting((center, key))
         if not is_so and messages:
             _log.warning("peer_spoke_for_another", peer=center, user=key >> 6, slot=key & 63)
         for message in messages:
@@ -173,15 +190,21 @@ class Peers:
                 self._give_back(center, message)
 
     def _give_back(self, center: int, message: bytes) -> None:
-        """Refuse letters: their owner hears that they were not delivered; a copy is dropped."""
+        """Refuse letters: their owner hears that they were not delivered, and their lane is over; a copy is dropped."""
+        letters: wire.Letters = ()
         if message[0] == wire.OPEN:
             user, slot, _, _, target, attempt, letters = wire.decode_open(message)
         elif message[0] == wire.FOLLOW:
             user, slot, target, attempt, letters = wire.decode_follow(message)
+        elif message[0] == wire.END:
+            user, slot, target, attempt, _ = wire.decode_lane(message)
         else:
             return
-        self._metrics.claims_refused += len(letters)
-        self._router.post.returned(center, user, slot, target, attempt, [letter[0] for letter in letters])
+        if message[0] != wire.OPEN:
+            self._router.carry_out(self._router.inboxes.end(center, user << 6 | slot, target, attempt))
+        if letters:
+            self._metrics.claims_refused += len(letters)
+            self._router.post.returned(center, user, slot, target, attempt, [letter[0] for letter in letters])
 
     # ------------------------------------------------------------------ answers to our own lanes
 
