@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import signal
 import sys
 import time
 from collections import Counter
@@ -259,7 +260,8 @@ def chosen(arguments: list[str] | None = None) -> tuple[Options, bool]:
 
 
 def main() -> int:
-    """Run once as the arguments say."""
+    """Run once as the arguments say; SIGTERM ends everything that was started, too."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     options, is_json = chosen()
     outcome = run(options)
     summary = outcome.summary(options)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -200,7 +201,8 @@ def run(options: Options) -> Outcome:
 
 
 def main() -> int:
-    """Run once as the arguments say."""
+    """Run once as the arguments say; SIGTERM ends everything that was started, too."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=50_000)
     parser.add_argument("--kills", type=int, default=20)
