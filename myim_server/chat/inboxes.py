@@ -71,8 +71,8 @@ class Inboxes:
 
     def lost(self, owner: int) -> None:
         """The link to an owner ended."""
-        for key in [key for key in self.bound if key[0] == owner]:
-            self.bound.pop(key).lost(owner)
+        for inbox in {self.bound.pop(key) for key in [key for key in self.bound if key[0] == owner]}:
+            inbox.lost(owner)
 
     def forget_ended(self, key: tuple[int, int, int]) -> None:
         """Drop a binding whose lane ended by itself: it waited too long, or the store could not be read."""

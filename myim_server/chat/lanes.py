@@ -47,9 +47,9 @@ class Lanes:
         lanes = self.terminals.get(user << 6 | slot)
         return [] if not lanes else [action for lane in list(lanes.values()) for action in lane.sender_moved(now)]
 
-    def lost(self, center: int, now: float) -> list[Action]:
-        """The link to a center ended."""
-        return [action for lane in self for action in lane.lost(center, now)]
+    def towards(self, center: int) -> list[Lane]:
+        """Lanes whose last way led to this center."""
+        return [lane for lanes in self.terminals.values() for lane in lanes.values() if lane.center == center]
 
     def forget_idle(self, user: int, slot: int, now: float) -> list[Action]:
         """The terminal has no session here any more: drop its idle lanes; the others are dropped when they have settled."""

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from cluster.directory import Place
-from myim_server.chat.lane import Letter
+from myim_server.chat.lane import Lane, Letter
 from myim_server.chat.router import Router
 from myim_server.chat.vouching import Finder, Vouching
 from myim_server.metrics import Metrics
@@ -28,6 +28,8 @@ from myim_wire.peer_messages import Came
 
 _WAITING = 256  # messages of one terminal that may wait for the verdict
 _WAITING_BYTES = 32 << 20  # of all of them, whoever claims
+_AT_ONCE = 100  # sessions that are told of, lanes that lost their link: then others have their turn
+_PIECE_SECONDS = 0.002
 _OVERHEAD_BYTES = 512  # what a message that waits costs beside its own bytes
 
 _log = structlog.get_logger(__name__)
@@ -81,8 +83,8 @@ class Peers:
     def came_up(self, center: int) -> None:
         """A link to a center began: tell it who is here, so that of two sessions of one terminal the older ends."""
         keys = list(self._router.parties)
-        for start in range(0, len(keys), wire.MAX_TOLD):  # a piece in each turn, others are served in between
-            self._later(0.0, partial(self._tell, center, keys[start : start + wire.MAX_TOLD]))
+        for number, start in enumerate(range(0, len(keys), _AT_ONCE)):  # in pieces, since both sides serve others in between
+            self._later(number * _PIECE_SECONDS, partial(self._tell, center, keys[start : start + _AT_ONCE]))
 
     def _tell(self, center: int, keys: Sequence[int]) -> None:
         parties = [self._router.parties[key] for key in keys if key in self._router.parties]
@@ -97,7 +99,16 @@ class Peers:
         router.copies.lost(center)
         for claim in [claim for claim in self._waiting if claim[0] == center]:
             self._end_waiting(claim)
-        router.carry_out(router.lanes.lost(center, self._now()))
+        self._lose([(lane, lane.attempt) for lane in router.lanes.towards(center)], center)
+
+    def _lose(self, lanes: Sequence[tuple[Lane, int]], center: int) -> None:
+        """In pieces; until its turn comes a lane finds no link, or on a new one nobody who knows it."""
+        now = self._now()
+        for lane, attempt in lanes[:_AT_ONCE]:
+            if lane.attempt == attempt:
+                self._router.carry_out(lane.lost(center, now))
+        if len(lanes) > _AT_ONCE:
+            self._later(0.0, partial(self._lose, lanes[_AT_ONCE:], center))
 
     # ------------------------------------------------------------------ letters of another center's senders
 

@@ -118,7 +118,7 @@ class LaneMachine:
         return lanes.forget_idle(SENDER, SLOT, age)
 
     def _lost(self, lanes: Lanes, age: float, center: int) -> list[lane_module.Action]:
-        return lanes.lost(center, age)
+        return [action for lane in lanes.towards(center) for action in lane.lost(center, age)]
 
     def _tick(self, lanes: Lanes, age: float) -> list[lane_module.Action]:
         return [action for lane in lanes for action in lane.tick(age)]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cluster.directory import Place
-from myim_server.chat.lane import Letter
+from myim_server.chat.lane import LaneState, Letter
 from myim_wire import peer_messages as wire
 from myim_wire.bodies import RECEIVED, STORED
 from myim_wire.errors import ErrorCode
@@ -305,3 +305,33 @@ def test_a_sender_who_moved_gets_no_lane_held_open_behind_it(town: Town, one: Fa
     town.pump()
     two.confirm(his, (town.alice, times[0]))
     town.settle(lambda: not one.router.lanes.terminals)
+
+
+def test_the_end_of_a_link_with_many_lanes_is_taken_in_pieces_and_nothing_overtakes(town: Town, one: FakeCenter, two: FakeCenter) -> None:
+    alice, hers = one.come(town.alice)
+    bob, his = two.come(town.bob)
+    crowd = range(1000, 1250)
+    for target in crowd:
+        one.finder.wrong[target] = [Place(2, 2, 0, 1, 1)]
+        one.router.lanes.lane(town.alice, 0, target)
+    one.write(hers, town.bob, b"1")
+    town.settle(lambda: bob.bodies == [b"1"])
+    for target in crowd:
+        one.write(hers, target, b"under way")
+    town.cut(1, 2)
+    lane = hers.lanes[town.bob]
+    before = lane.attempt
+    assert len([lane for lane in hers.lanes.values() if lane.state == LaneState.OPEN]) > 100
+    town.link(1, 2)  # before its turn came
+    one.write(hers, town.bob, b"2", first=2, is_first=False)
+    town.pump()
+    assert lane.attempt == before
+    while town.due:
+        due, town.due = town.due, []
+        for _, act in due:
+            act()
+    town.settle(lambda: b"2" in bob.bodies)
+    two.confirm(his, (town.alice, 1 << 6), (town.alice, 2 << 6))
+    town.settle(lambda: {1 << 6, 2 << 6} <= set(alice.settled))
+    assert not [lane for lane in hers.lanes.values() if lane.state == LaneState.OPEN and lane is not hers.lanes[town.bob]]
+    assert list(dict.fromkeys(bob.bodies)) == [b"1", b"2"]
