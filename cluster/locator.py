@@ -31,6 +31,8 @@ QUEUE_SECONDS = 0.05
 TICK_SECONDS = 0.05
 DOUBT_SECONDS = 10.0
 
+_PLACES_TOLD = 8_000
+
 _NOBODY: Sequence[Place] = ()
 
 _log = structlog.get_logger(__name__)
@@ -193,7 +195,8 @@ class Locator:
         number, users = decode_ask(payload)
         if len(users) > MAX_TOLD:
             raise RemoteProtocolError(ErrorCode.BAD_FRAME, f"a question for {len(users)} users")
-        here = {user: [place[1:] for place in self._local(user)] for user in users}
+        most = max(1, _PLACES_TOLD // max(1, len(users)))  # of one user, the latest, so that the answer fits into one message
+        here = {user: [place[1:] for place in self._local(user)[-most:]] for user in users}
         self._mesh.send(center, encode_places(number, here), is_urgent=True)
 
     def took_answer(self, center: int, payload: bytes) -> None:

@@ -9,9 +9,11 @@ import pytest
 from gevent.event import Event
 
 from cluster import locator as rules
+from cluster.directory import Place
 from cluster.locator import Bounds, Locator
+from cluster.peer_link import MAX_MESSAGE_BYTES
 from myim_wire.errors import RemoteProtocolError
-from myim_wire.peer_messages import PLACES, decode_places, encode_ask
+from myim_wire.peer_messages import MAX_TOLD, PLACES, decode_places, encode_ask
 from tests.cluster.located import ANN, BOB, EAST, EVE, HERE, WEST, World, answer, place
 
 
@@ -203,3 +205,14 @@ def test_nonsense_is_the_peers_fault(world: World, payload: bytes) -> None:
         with pytest.raises(RemoteProtocolError):
             world.locator.took_answer(EAST, payload)
     assert not world.mesh.sent
+
+
+def test_an_answer_fits_into_one_message_whatever_is_asked(world: World) -> None:
+    for user in range(1, MAX_TOLD + 1):
+        world.local[user] = [Place(HERE, HERE, slot, 1, slot + 1) for slot in range(16)]
+    world.locator.took_ask(EAST, encode_ask(9, range(1, MAX_TOLD + 1))[1:])
+    ((_, message),) = world.mesh.sent
+    assert len(message) <= MAX_MESSAGE_BYTES
+    found = decode_places(message[1:])[1]
+    assert len(found) == MAX_TOLD
+    assert {places[-1][3] for places in found.values()} == {16}  # the latest is told
