@@ -124,3 +124,15 @@ def test_a_fault_in_one_lane_is_said_once_and_the_others_have_their_time_outs(
     assert (unlucky.ticks, witness.ticks) == (1, 3)
     assert router.lanes.get(1, 0, 1) is None
     assert capsys.readouterr().out.count("tick_fault") == 1
+
+
+def test_a_center_that_slept_hears_first_what_came_meanwhile(router: Router, around: Surroundings) -> None:
+    times = iter([100.0, 100.25, 110.0, 110.25])
+    lane = NotedLane(1)
+    router.busy_lanes[lane] = None
+    janitor = Janitor(router, around._replace(now=lambda: next(times)))
+    ticks = []
+    for _ in range(3):
+        janitor.tick()
+        ticks.append(lane.ticks)
+    assert ticks == [1, 1, 2]
