@@ -128,7 +128,7 @@ class Node:
             peers = Peers(self.node_id, role.router, links.locator, role.sessions, time.monotonic, gevent.spawn_later, self.metrics)
             peers.on_changed = self._poll_generations
             self._loops.add(_TELL_SECONDS, lambda: links.tell(role.sessions))
-        links.serve(peers, role, self.login, lambda is_wished: gevent.spawn(self.drain, is_wished))
+        links.serve(peers, role, self.login, lambda is_wished: gevent.spawn(self._drain_told, is_wished))
         links.build()
         self._loops.add(self._config.tokens.poll_seconds, links.read_admitted)
         self._loops.add(_NEWS_SECONDS, lambda: self._publish() if links.is_news else None)
@@ -264,6 +264,13 @@ class Node:
 
     def _show_links(self, question: Mapping[str, Any]) -> object:
         return [] if self._links is None else self._links.status()
+
+    def _drain_told(self, is_wished: bool) -> None:
+        """Another node's operator wishes it."""
+        if is_wished and self._links is not None and not self._links.has_other_servers:
+            _log.warning("drain_refused", why="there is no other server for the terminals here")
+        else:
+            self.drain(is_wished)
 
     def _take_drain(self, question: Mapping[str, Any]) -> object:
         node, is_wished = question.get("node") or self.node_id, not question.get("undo")

@@ -268,8 +268,10 @@ class NodeLinks:
 
     @property
     def has_other_servers(self) -> bool:
-        """Whether terminals that leave have somewhere to go."""
-        return any(server.node != self.node_id and not server.draining for server in self.servers())
+        """Whether terminals that leave have somewhere to go: another center that takes sessions, to be dialled or behind an endpoint."""
+        taking = [server for server in self.membership.servers() if not server.is_draining]
+        others = [server for server in taking if server.role == "center" and server.node != self.node_id]
+        return any(server.host for server in others) or (bool(others) and any(server.role == ENDPOINT and server.host for server in taking))
 
     def tell(self, sessions: Iterable[Session], is_urgent: bool = False) -> None:
         """Send the list to all sessions when it is another than last time, but for loads; not all the time (yields)."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import gevent
 import pytest
+import structlog
 
 from myim_server.config_sections import Address, ClusterSection, LinksSection
 from myim_server.control import ControlRefused, ask
@@ -15,6 +16,7 @@ from myim_server.node import Node
 from myim_wire.contents import decode_servers
 from myim_wire.errors import ErrorCode, ReportedError
 from myim_wire.messages import Command, decode_error
+from tests.server.front import Front, links_of
 from tests.server.running import Person, RawTerminal, config, make_person, online, wait_until
 
 SHARED_STORE = "myim.db"
@@ -93,6 +95,31 @@ def test_the_last_center_that_takes_sessions_refuses_to_be_drained(two: Two, ali
     wait_until(lambda: any(server["draining"] for server in two.second.status()["servers"]))
     with pytest.raises(ControlRefused, match="no other server"):
         ask(two.directories[1], "drain")
+    online(two.second, alice).close()
+
+
+def test_endpoints_are_no_place_to_drain_to_without_a_center_behind_them(two: Two, alice: Person) -> None:
+    front = Front(two.second)
+    front.admit()
+    front.start()
+    front.wait_linked()
+    wait_until(lambda: any(server["role"] == "endpoint" for server in two.second.status()["servers"]))
+    assert links_of(two.second).has_other_servers
+    ask(two.directories[0], "drain")
+    wait_until(lambda: any(server["draining"] for server in two.second.status()["servers"]))
+    with pytest.raises(ControlRefused, match="no other server"):
+        ask(two.directories[1], "drain")
+    front.terminal(alice).close()
+    front.stop()
+
+
+def test_the_last_center_does_not_drain_when_another_tells_it_to_either(two: Two, alice: Person) -> None:
+    ask(two.directories[0], "drain")
+    wait_until(lambda: any(server["draining"] for server in two.second.status()["servers"]))
+    with structlog.testing.capture_logs() as logged:
+        ask(two.directories[0], "drain", node=two.second.node_id)
+        wait_until(lambda: any(line["event"] in ("drain_refused", "node_draining") for line in logged))
+    assert [line["event"] for line in logged if "drain" in line["event"]] == ["drain_refused"]
     online(two.second, alice).close()
 
 
