@@ -8,6 +8,7 @@ life: one at or below the last is an old one, whose late frames are dropped, one
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from myim_server.channel_sockets import ChannelEnd, ChannelSocket, Link
@@ -16,6 +17,7 @@ from myim_wire.channels import HEAD_BYTES, WINDOW_BYTES, About, Opening, Service
 from myim_wire.errors import ErrorCode, RemoteProtocolError
 
 ENDPOINT, CENTER, LOGIN = "endpoint", "center", "login"
+_AT_ONCE = 50  # channels that end in one turn, with their link
 
 ServeTerminal = Callable[[ChannelSocket, tuple[str, int], int], object]  # channel, (host, 0), the endpoint's node id; must not yield
 ServeLogin = Callable[[ChannelSocket, tuple[str, int]], object]
@@ -151,9 +153,16 @@ class Channels:
         """A link ended: each of its channels is lost, as a connection is."""
         lane = self._lanes.pop(link, None)
         if lane is not None:
-            for carried in list(lane.carried.values()):
-                carried.take_close()
+            carried = list(lane.carried.values())
             lane.carried.clear()
+            self._lose(carried)
+
+    def _lose(self, carried: Sequence[_Carried]) -> None:
+        """In pieces: each terminal's end takes its while, and others want their turn."""
+        for one in carried[:_AT_ONCE]:
+            one.take_close()
+        if len(carried) > _AT_ONCE:
+            self._run_callback(partial(self._lose, carried[_AT_ONCE:]))
 
     def take(self, link: Link, messages: Sequence[bytes]) -> None:
         """Messages of this page's kinds came; a peer that breaks a rule loses its link."""

@@ -209,6 +209,27 @@ def test_a_terminal_that_is_gone_is_a_reset_after_what_it_said() -> None:
     assert not wired.far.came
 
 
+def test_others_have_their_turn_while_all_channels_of_a_link_end() -> None:
+    wired = Wired()
+    wired.say(*(wire.encode_open(channel, Service.CENTER, "192.0.2.1") for channel in range(1, 2001)))
+    wait_until(lambda: len(wired.door.terminals) == 2000)
+    turns, told = 0, []
+
+    def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            gevent.sleep(0)
+
+    for channel, _, _ in wired.door.terminals:
+        channel.watcher().start(lambda: told.append(turns))
+    greenlet = gevent.spawn(others)
+    wired.near.close()
+    wait_until(lambda: len(told) == 2000)
+    greenlet.kill()
+    assert len(set(told)) >= 10
+
+
 def test_a_link_that_ends_ends_its_channels_as_a_reset_does() -> None:
     wired = Wired()
     channels = [wired.open(number) for number in (1, 2, 3)]
