@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from myim_server.config import load_config
 from myim_server.control import ControlRefused, ask
 from myim_server.keys import open_node_key
 from myim_server.node_parts import store_settings, wall_clock
+from myim_server.store.endpoints import NameInUse
 from myim_server.store.engine import open_store
 
 UP_SECONDS = 60.0
@@ -54,13 +56,15 @@ def up(directory: Path, asked: argparse.Namespace) -> int:
         print(f"The cluster in {directory} runs already ({_described(plan)}).")
         return _explain(directory, plan)
     print(f"Starting {_described(plan)} in {directory} …", flush=True)
-    _prepare(directory, plan)
+    shut_out = _prepare(directory, plan)
     for name in missing:
         start_node(directory, name)
-    _await_nodes(directory, plan)
+    _await_nodes(directory, plan, shut_out)
     for one in held:
         one.close()
     print(f"Up after {time.monotonic() - began:.0f} s.")
+    for name, fingerprint in shut_out.items():
+        print(f"{name} was revoked and stays out, until at a center: admin admit-endpoint {fingerprint} --name {name}")
     return _explain(directory, plan)
 
 
@@ -80,8 +84,8 @@ def _services_run(directory: Path, plan: Plan) -> bool:
     return all(service(script, "status", directory / script.removesuffix(".sh")).startswith("running") for script in wanted)
 
 
-def _prepare(directory: Path, plan: Plan) -> None:
-    """Database, directory, keys, configurations, admissions: all that nodes find when they start."""
+def _prepare(directory: Path, plan: Plan) -> dict[str, str]:
+    """Database, directory, keys, configurations, admissions: all that nodes find when they start; the revoked endpoints' fingerprints."""
     make_secrets(directory)
     database = begin_service(MARIADB, directory / "mariadb")
     members = begin_service(HAZELCAST, directory / "hazelcast") if plan.directory == "hazelcast" else None
@@ -93,10 +97,16 @@ def _prepare(directory: Path, plan: Plan) -> None:
     config = load_config(config_of(directory, plan.center_names[0]), {})
     store = open_store(store_settings(config))  # makes the tables, too
     try:
+        known = {row.fingerprint: row for row in store.endpoints.all()}
         for name in plan.endpoint_names:
-            store.endpoints.admit(fingerprints[name], name, wall_clock())
+            if fingerprints[name] not in known:  # what an operator revoked stays revoked
+                store.endpoints.admit(fingerprints[name], name, wall_clock())
+    except NameInUse as error:
+        raise Failed(f"{error} has another key than the one that was admitted; revoke that: admin revoke-endpoint {error}") from None
     finally:
         store.close()
+    revoked = {row.fingerprint for row in known.values() if row.revoked is not None}
+    return {name: fingerprints[name] for name in plan.endpoint_names if fingerprints[name] in revoked}
 
 
 def _fingerprint(directory: Path, name: str) -> str:
@@ -115,27 +125,31 @@ def _make_database(directory: Path, port: int) -> None:
         cursor.execute("GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP ON myim.* TO myim@'127.0.0.1'")
 
 
-def _await_nodes(directory: Path, plan: Plan) -> None:
-    """Until every node serves, and every link is up."""
+def _await_nodes(directory: Path, plan: Plan, shut_out: Collection[str]) -> None:
+    """Until every node serves, and every link is up but those of endpoints that are shut out."""
     deadline = time.monotonic() + UP_SECONDS
     waiting = list(plan.nodes)
     while waiting:
         for name in list(waiting):
             if pid_of(directory, name) is None:
                 raise Failed(f"{name} ended:\n{last_words(directory, name)}\nSee {directory / name / 'node.log'}; `down` ends the others.")
-            if _is_ready(directory, plan, name):
+            if _is_ready(directory, plan, name, shut_out):
                 waiting.remove(name)
         if time.monotonic() > deadline:
             raise Failed(f"not up after {UP_SECONDS:.0f} s, or not linked to all others: {', '.join(waiting)}; see `status` and `logs`")
         time.sleep(0.1)
 
 
-def _is_ready(directory: Path, plan: Plan, name: str) -> bool:
+def _is_ready(directory: Path, plan: Plan, name: str, shut_out: Collection[str]) -> bool:
     """Whether it serves, has all its links, and tells terminals of all servers."""
     said = _status(directory, name)
-    if said is None or said["links"] < _links_wanted(plan, name):
-        return False
-    return len(said.get("servers", ())) >= plan.centers + plan.endpoints or name in plan.endpoint_names
+    if said is None or name in shut_out:
+        return said is not None
+    admitted = plan.endpoints - len(shut_out)
+    if name in plan.endpoint_names:
+        return bool(said["links"] >= _links_wanted(plan, name))
+    missing_links = 0 if name == "login" else 2 * len(shut_out)
+    return said["links"] >= _links_wanted(plan, name) - missing_links and len(said["servers"]) >= plan.centers + admitted
 
 
 def _links_wanted(plan: Plan, name: str) -> int:

@@ -115,6 +115,9 @@ def test_a_revoked_endpoint_is_cut_off_and_its_terminals_come_by_another_way(clu
     wait_until(lambda: alice.is_online and bob.is_online and not cluster.status("endpoint-1")["terminals"])
     talk(alice, bob, "by another way")
     wait_until(lambda: str(cluster.status("endpoint-1")["node"]) not in json.dumps(cluster.status("login")["servers"]), 30)
+    cluster.do("kill", "endpoint-1")
+    assert "endpoint-1 was revoked and stays out" in cluster.do("up")
+    assert cluster.status("endpoint-1")["links"] == 0
     cluster.admin("center-2", "admit-endpoint", cluster.status("endpoint-1")["fingerprint"], "--name", "endpoint-1")
     wait_until(lambda: cluster.status("endpoint-1")["links"] == 6, 30)
 
