@@ -15,6 +15,7 @@ import os
 import socket as sockets
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import random
@@ -36,6 +37,7 @@ from myim_wire.link_handshake import LinkHandshake, Other, OwnKeyError, Role, Se
 
 _HANDSHAKE_SECONDS = 5.0
 _HANDSHAKES = 64
+_HANDSHAKES_PER_ADDRESS = 16
 _CONNECTIONS = 4096
 _LINKS_PER_ENDPOINT = 16
 _PROBE_SECONDS = 2.0
@@ -90,7 +92,7 @@ class MeshLinkManager:
         self._nodes: dict[str, int] = {}  # address -> node that answered there
         self._committed: dict[int, Any] = {}  # node -> connection on which this side has proven itself and waits to be taken
         self._room = memoryview(bytearray(ROOM_BYTES))
-        self._shaking = 0
+        self._shaking: Counter[str] = Counter()
         self._server: StreamServer | None = None
         self._clockwork: gevent.Greenlet[..., Any] | None = None
         self._accepted = Pool(_CONNECTIONS)
@@ -243,6 +245,9 @@ class MeshLinkManager:
             raise
         except (RemoteProtocolError, OSError) as error:
             return self._say_why(member.address, error)
+        except Exception as fault:  # a bug of ours, or of who hears of links: this dialler goes on
+            _log.error("mesh_fault", exc_info=fault)
+            return "a fault of this node"
         finally:
             if self._committed.get(node) is connection:
                 del self._committed[node]
@@ -276,13 +281,13 @@ class MeshLinkManager:
 
     def _accept(self, connection: Any, address: tuple[Any, ...]) -> None:
         """One accepted connection's whole life (yields throughout)."""
-        if self._shaking >= _HANDSHAKES:
+        host, link = str(address[0]), None
+        if self._shaking.total() >= _HANDSHAKES or self._shaking[host] >= _HANDSHAKES_PER_ADDRESS:
             connection.close()
             return
-        link = None
         told = f"{address[0]}:{address[1]}"
         try:
-            self._shaking += 1
+            self._shaking[host] += 1
             try:
                 with gevent.Timeout(_HANDSHAKE_SECONDS, RemoteProtocolError(ErrorCode.TIMEOUT, "the handshake took too long")):
                     other = self._prove(connection, False, lambda other: None)
@@ -290,7 +295,8 @@ class MeshLinkManager:
                     self._check_accepted(link, other)
                     self._make_place(link)
             finally:
-                self._shaking -= 1
+                self._shaking[host] -= 1
+                self._shaking += Counter()  # forgets whoever has none
             self._carry(link)
         except RemoteProtocolError as error:
             self._say_why(told, error)

@@ -31,6 +31,7 @@ from myim_server.config_sections import Address, Config
 from myim_server.login import LoginCenter
 from myim_server.metrics import Metrics
 from myim_server.node_parts import CenterRole, shown_link
+from myim_server.refusals import StoreUnavailable
 from myim_server.secret_files import SecretRefused, read_secret
 from myim_server.sessions import Session
 from myim_server.store.endpoints import Endpoints
@@ -217,7 +218,10 @@ class NodeLinks:
         if peer.role != ENDPOINT:
             return True
         if peer.fingerprint not in self._admitted and time.monotonic() - self._admitted_read > _READ_AGAIN_SECONDS:
-            self.read_admitted()
+            try:
+                self.read_admitted()
+            except StoreUnavailable:
+                _log.warning("endpoint_not_checked", peer=peer.node, why="the store does not answer")
         return peer.fingerprint in self._admitted
 
     def read_admitted(self) -> None:

@@ -178,15 +178,16 @@ def test_a_node_that_is_no_longer_a_member_keeps_its_link_and_is_not_dialled_aga
 def test_more_unfinished_handshakes_than_64_are_turned_away_and_nobody_else_is(make: Making) -> None:
     one, two = make(), make()
     join(two, one)
-    idle = [socket.create_connection(("127.0.0.1", one.mesh.address[1])) for _ in range(64)]
-    wait_until(lambda: one.mesh._shaking == 64)
+    hosts = [f"127.0.0.{number}" for number in range(2, 7)]  # each has a share of 16
+    idle = [socket.create_connection(one.mesh.address, source_address=(host, 0)) for host in hosts for _ in range(16)]
+    wait_until(lambda: one.mesh._shaking.total() == 64)
     late = socket.create_connection(("127.0.0.1", one.mesh.address[1]), timeout=5)
     assert late.recv(1) == b""
     assert one.mesh.send(two.id, b"\x10still here")
     wait_until(lambda: two.told)
     for connection in idle:
         connection.close()
-    wait_until(lambda: one.mesh._shaking == 0)
+    wait_until(lambda: not one.mesh._shaking.total())
 
 
 def test_what_a_peer_does_not_read_is_bounded_at_its_sender(make: Making) -> None:
