@@ -39,8 +39,9 @@ start() {
     local user=(); [ "$(id -u)" = 0 ] && user=(--user=root)
     local password
     if [ ! -d "$dir/data/mysql" ]; then
-        rm -rf "$dir/data"
-        mariadb-install-db --no-defaults "${user[@]}" --datadir="$dir/data" --auth-root-authentication-method=normal --skip-test-db \
+        rm -rf "$dir/data" "$dir/data.new"  # renamed when all is there: a start that was interrupted begins again
+        case $dir in *[[:space:]]*) fail "mariadb-install-db takes no path with spaces: $dir" ;; esac
+        mariadb-install-db --no-defaults "${user[@]}" --datadir="$dir/data.new" --auth-root-authentication-method=normal --skip-test-db \
             >"$dir/install.log" 2>&1 || { tail -n 20 "$dir/install.log" >&2; fail "mariadb-install-db failed"; }
         password=$(head -c 18 /dev/urandom | base64 | tr '+/' '-_')
         (umask 077; printf '%s' "$password" >"$dir/password")
@@ -49,6 +50,7 @@ start() {
             "CREATE OR REPLACE USER root@127.0.0.1 IDENTIFIED BY '$password';" "GRANT ALL ON *.* TO root@127.0.0.1 WITH GRANT OPTION;" \
             "ALTER USER root@localhost IDENTIFIED BY '$password';" >"$dir/first.sql")
         free_port >"$dir/port"
+        mv "$dir/data.new" "$dir/data"
     fi
     local first=(); [ -f "$dir/first.sql" ] && first=(--init-file="$dir/first.sql")
     local socket; socket=$(socket_of "$dir"); rm -f "$socket" "$dir/mariadbd.pid"

@@ -5,6 +5,7 @@ What lives here: the order of steps, and words for the operator. What must not: 
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
-from plan import Plan, make_plan, make_secrets, read_plan, write_configs
+from plan import DRAFT_NAME, Plan, make_plan, make_secrets, read_plan, write_configs
 from processes import (
     Failed,
     await_port,
@@ -45,6 +46,7 @@ def up(directory: Path, asked: argparse.Namespace) -> int:
     began = time.monotonic()
     plan, held = read_plan(directory), []
     if plan is None:
+        _check_new(directory)
         plan = Plan(
             asked.centers or 3, 2 if asked.endpoints is None else asked.endpoints, asked.links or "tls", asked.directory or "hazelcast"
         )
@@ -66,6 +68,14 @@ def up(directory: Path, asked: argparse.Namespace) -> int:
     for name, fingerprint in shut_out.items():
         print(f"{name} was revoked and stays out, until at a center: admin admit-endpoint {fingerprint} --name {name}")
     return _explain(directory, plan)
+
+
+def _check_new(directory: Path) -> None:
+    """Refuse a directory that MariaDB cannot take, or that holds what `down --purge` must not remove."""
+    if not re.fullmatch(r"[\w./+@%=,~-]+", str(directory)):
+        raise Failed(f"{directory}: MariaDB takes no path with spaces or quotes; take another --dir")
+    if directory.exists() and not (directory.is_dir() and {file.name for file in directory.iterdir()} <= {DRAFT_NAME}):
+        raise Failed(f"{directory} is there and holds other things than a cluster; take another --dir")
 
 
 def _wishes(asked: argparse.Namespace, plan: Plan) -> list[tuple[Any, Any]]:
@@ -176,14 +186,16 @@ def _explain(directory: Path, plan: Plan) -> int:
         print(f"  {name:<14} {plan.address(name + '.center')}   links {plan.address(name + '.links')}")
     for name in plan.endpoint_names:
         print(f"  {name:<14} {plan.address(name + '.center')}   login {plan.address(name + '.login')}")
-    through = " through an endpoint each" if plan.endpoints else ""
+    through = ", through endpoints that they choose by themselves" if plan.endpoints > 1 else ""
     print(f"\nTalk, in two other terminals{through}:\n")
     for person, server in (("alice", first), ("bob", last)):
         print(f"  {command} --server {server} --home ~/.myim-{person} register {person}")
         print(f"  {command} --server {server} --home ~/.myim-{person} chat {person}")
-    told = "" if directory == Path("myim-cluster").absolute() else f" --dir {directory}"
+    told = "" if directory == Path("myim-cluster").absolute() else f", each with --dir {directory}"
     print("\nthen type  /to bob  and a line of text.")
     print(f"scripts/run_cluster.sh status | logs NODE | kill NODE | drain NODE | down{told}")
+    admin = f"{command.with_name('python')} -m myim_server admin"
+    print(f"{admin} links --config {os.path.relpath(config_of(directory, plan.center_names[0]))}")
     return 0
 
 
@@ -292,11 +304,18 @@ def arguments() -> argparse.Namespace:
 COMMANDS = {"up": up, "status": status, "logs": logs, "kill": kill, "drain": drain, "down": down}
 
 
+def _interrupted(*_: object) -> None:
+    """Ctrl-C: in a few words, and at once."""
+    print("\nrun_cluster.sh: interrupted; `up` goes on where it was, `down` ends what runs", file=sys.stderr, flush=True)
+    os._exit(130)
+
+
 def main() -> int:
     """Do what the command line asks; the exit code."""
     asked = arguments()
+    signal.signal(signal.SIGINT, _interrupted)
     try:
         return COMMANDS[asked.command](asked.dir.absolute(), asked)
-    except Failed as failed:
+    except (Failed, OSError) as failed:
         print(f"run_cluster.sh: {failed}", file=sys.stderr)
         return 1

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 FILE_NAME = "cluster.json"
+DRAFT_NAME = f"{FILE_NAME}.draft"
 # Ports that people see are round where they are free; all are below those the kernel gives to outgoing connections.
 FIRST_PORT, LAST_PORT = 20_000, 32_000
 
@@ -69,7 +70,7 @@ def make_plan(directory: Path, plan: Plan) -> list[socket.socket]:
         held.append(_bound(port))
         plan.ports[door] = held[-1].getsockname()[1]
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = directory / f"{FILE_NAME}.draft"
+    draft = directory / DRAFT_NAME
     draft.write_text(json.dumps(asdict(plan), indent=2) + "\n")
     draft.replace(directory / FILE_NAME)
     return held

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +67,17 @@ def test_up_again_says_that_it_runs_and_another_cluster_is_refused(cluster: Clus
     assert (code, "holds another cluster" in output) == (1, True)
     code, output = cluster.run("logs", "center-9")
     assert (code, "there is no node center-9; there are login, center-1" in output) == (1, True)
+
+
+def test_no_cluster_is_made_in_a_directory_of_other_things_or_that_mariadb_cannot_take(tmp_path: Path) -> None:
+    other = Cluster(tmp_path)
+    other.directory.mkdir()
+    (other.directory / "letter.txt").write_text("dear")
+    code, output = other.run("up")
+    assert (code, "holds other things than a cluster" in output) == (1, True)
+    assert [file.name for file in other.directory.iterdir()] == ["letter.txt"]
+    code, output = Cluster(tmp_path / "two words").run("up")
+    assert (code, "no path with spaces" in output) == (1, True)
 
 
 def test_people_behind_two_endpoints_talk(cluster: Cluster, people: tuple[Client, Client]) -> None:
