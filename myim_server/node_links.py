@@ -272,8 +272,13 @@ class NodeLinks:
 
     @property
     def has_other_servers(self) -> bool:
-        """Whether terminals that leave have somewhere to go: another center that takes sessions, to be dialled or behind an endpoint."""
-        taking = [server for server in self.membership.servers() if not server.is_draining]
+        """Whether terminals that leave have somewhere to go: another center that takes sessions, to be dialled or behind an endpoint.
+
+        Workers behind this node's own address are no other place.
+        """
+        servers = self.membership.servers()
+        here = {(server.host, server.port) for server in servers if server.node == self.node_id and server.host}
+        taking = [server for server in servers if not server.is_draining and (server.host, server.port) not in here]
         others = [server for server in taking if server.role == "center" and server.node != self.node_id]
         return any(server.host for server in others) or (bool(others) and any(server.role == ENDPOINT and server.host for server in taking))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
@@ -22,11 +23,10 @@ from tests.server.running import Person, RawTerminal, config, make_person, onlin
 SHARED_STORE = "myim.db"
 
 
-def start_center(directory: Path, name: str, *peers: Address) -> Node:
+def start_center(directory: Path, name: str, *peers: Address, **sections: Any) -> Node:
     """A started center of its own data directory; all share a store and a secret."""
-    plain = config(
-        directory / name, node={"roles": ("center",)}, store={"url": f"sqlite:///{directory / SHARED_STORE}"}, tokens={"poll_seconds": 0.2}
-    )
+    store = {"url": f"sqlite:///{directory / SHARED_STORE}"}
+    plain = config(directory / name, node={"roles": ("center",)}, store=store, tokens={"poll_seconds": 0.2}, **sections)
     links = LinksSection(listen=Address("127.0.0.1", 0), peers=peers)
     node = Node(plain.model_copy(update={"links": links, "cluster": ClusterSection(secret_file=str(directory / "cluster.secret"))}))
     node.build()
@@ -37,12 +37,12 @@ def start_center(directory: Path, name: str, *peers: Address) -> Node:
 class Two:
     """Two linked centers."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **sections: Any) -> None:
         self.directories = directory / "first", directory / "second"
-        self.first = start_center(directory, "first")
+        self.first = start_center(directory, "first", **sections)
         host, _, port = self.first.addresses()["links"].rpartition(":")
-        self.second = start_center(directory, "second", Address(host, int(port)))
-        wait_until(lambda: all(len(node.status()["servers"]) == 2 for node in (self.first, self.second)))
+        self.second = start_center(directory, "second", Address(host, int(port)), **sections)
+        wait_until(lambda: all(len(links_of(node).membership.servers()) == 2 for node in (self.first, self.second)))
 
     def stop(self) -> None:
         self.first.stop()
@@ -111,6 +111,13 @@ def test_endpoints_are_no_place_to_drain_to_without_a_center_behind_them(two: Tw
         ask(two.directories[1], "drain")
     front.terminal(alice).close()
     front.stop()
+
+
+def test_workers_behind_one_address_are_no_place_to_drain_to_for_each_other(tmp_path: Path) -> None:
+    two = Two(tmp_path, center={"advertise": "127.0.0.1:7401"})
+    with pytest.raises(ControlRefused, match="no other server"):
+        ask(two.directories[0], "drain")
+    two.stop()
 
 
 def test_the_last_center_does_not_drain_when_another_tells_it_to_either(two: Two, alice: Person) -> None:
