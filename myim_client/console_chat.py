@@ -86,10 +86,14 @@ class Chat:
             self._say("! /help says what there is")
 
     def talk_to(self, who: str) -> None:
-        """Make `who` (a name or @ID) the one that lines go to. Raises MyimError, ValueError."""
-        target = self._client.user_id(who)
-        if target == self._client.user:
-            raise ValueError("that is you")
+        """Make `who` (a name or @ID) the one that lines go to. Raises MyimError, ValueError; lines then go to nobody."""
+        try:
+            target = self._client.user_id(who)
+            if target == self._client.user:
+                raise ValueError("that is you")
+        except (MyimError, ValueError):
+            self.target = None  # what is typed on, meant for `who`, must not reach whom one talked to before
+            raise
         self.target = target
 
     def _send(self, text: str) -> None:

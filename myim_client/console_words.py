@@ -23,7 +23,7 @@ _REASONS: dict[int, str] = {
     ErrorCode.BAD_TIME: "the center does not take this message's time; is the clock right?",
     ErrorCode.OUT_OF_ORDER: "a message before it was refused",
     ErrorCode.SLOW_DOWN: "too much at once",
-    ErrorCode.STORE_UNAVAILABLE: "no durable copy could be made",
+    ErrorCode.STORE_UNAVAILABLE: "the server's database does not answer",
     ErrorCode.RECIPIENT_FULL: "too much is waiting there already",
     ErrorCode.BUSY: "too many ask at once",
     ErrorCode.TOKEN_INVALID: "the login does not serve here any more",

@@ -17,7 +17,7 @@ from myim_client.errors import IdentityChanged, LoginNeeded, LoginRefused, Profi
 from myim_client.profile import Account, Profile
 from myim_client.terminal import Terminal
 from myim_wire.contents import Grant, LastLogin, Operation, RenewedToken, Server
-from myim_wire.errors import ErrorCode, IdentityChangedError, LocalProtocolError, ProtocolError
+from myim_wire.errors import ErrorCode, IdentityChangedError, LocalProtocolError, ProtocolError, ReportedError
 from myim_wire.login_flights import Granted, IdentityShown, LoginClientEvent, Refused, ServerKeyCertified, ServersListed
 from myim_wire.login_handshake import LoginClient
 from myim_wire.transport import Transport
@@ -27,6 +27,8 @@ DECISION_SECONDS = 30.0
 
 _WORDS: dict[int, str] = {
     ErrorCode.BUSY: "the login center is busy",
+    ErrorCode.DRAINING: "this server is being emptied; use another one",
+    ErrorCode.ISOLATED: "this server is cut off from the others; use another one",
     ErrorCode.LOGIN_FAILED: "wrong name or password, or the account is locked",
     ErrorCode.THROTTLED: "too many failed logins",
     ErrorCode.REGISTRATION_CLOSED: "registration is closed here",
@@ -213,7 +215,8 @@ class _Walk:
         except ProtocolError as error:
             if error.code == ErrorCode.BUSY:
                 raise LoginRefused(error.code, _why(error.code, 0)) from None
-            raise ServerUnreachable(self._server, str(error)) from None
+            words = _WORDS.get(error.code) if isinstance(error, ReportedError) else None
+            raise ServerUnreachable(self._server, f"{words}, or try again later" if words else str(error)) from None
         except TimeoutError:
             raise ServerUnreachable(self._server, "no answer in time") from None
         except (OSError, EOFError) as error:

@@ -114,7 +114,9 @@ def test_a_refusal_is_shown_with_its_reason(talk: Talk) -> None:
     wait_until(lambda: session.of(Command.LOOKUP))
     session.refuse(session.of(Command.LOOKUP)[0], ErrorCode.STORE_UNAVAILABLE, retry_ms=1500)
     typing.join(10)
-    assert talk.lines[-1] == "! refused: STORE_UNAVAILABLE, no durable copy could be made; try again in 2 s"
+    assert talk.lines[-1] == "! refused: STORE_UNAVAILABLE, the server's database does not answer; try again in 2 s"
+    talk.chat.type("meant for bob")
+    assert (talk.lines[-1], session.bodies) == ("! to whom? /to NAME", [b"x"])
 
 
 def test_who_talks_to_nobody_answers_the_first_who_writes(talk: Talk) -> None:

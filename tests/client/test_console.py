@@ -224,7 +224,7 @@ def test_send_to_a_name_looks_it_up(console: Console) -> None:
 @pytest.mark.parametrize(
     ("code", "told"),
     [
-        (ErrorCode.STORE_UNAVAILABLE, "STORE_UNAVAILABLE, no durable copy could be made; try again in 3 s"),
+        (ErrorCode.STORE_UNAVAILABLE, "STORE_UNAVAILABLE, the server's database does not answer; try again in 3 s"),
         (ErrorCode.BAD_COMMAND, "BAD_COMMAND, refused; try again in 3 s"),
         (99, "UNKNOWN_CODE_99, refused; try again in 3 s"),
     ],

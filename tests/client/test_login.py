@@ -98,6 +98,13 @@ def test_a_busy_login_center_is_told_from_a_broken_one(center: ScriptedLogin, te
         login(terminal, center.address, "alice", "p" * 8)
 
 
+@pytest.mark.parametrize(("code", "words"), [(ErrorCode.DRAINING, "being emptied"), (ErrorCode.ISOLATED, "cut off")])
+def test_a_front_that_takes_no_logins_is_told_in_words(center: ScriptedLogin, terminal: Terminal, code: ErrorCode, words: str) -> None:
+    center.error_flight = code
+    with pytest.raises(ServerUnreachable, match=f"{words}.*; use another one, or try again later"):
+        login(terminal, center.address, "alice", "p" * 8)
+
+
 GARBAGE = [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x00\x00\x00\x00", b"\xff\xff\xff\xff", b"\x00\x00\x00\x03abc", b"\x00"]
 UNFIT = [("n" * 10_000, "p" * 8), ("alice", "p" * 1_000_000), ("a\udcff", "p" * 8), ("alice", "\ud800" * 8)]
 
