@@ -7,8 +7,8 @@ files (`myim_server.keys`), links.
 from __future__ import annotations
 
 import datetime
+import os
 import ssl
-import tempfile
 from dataclasses import dataclass, field
 
 from cryptography import x509
@@ -75,18 +75,12 @@ def tls_context(identity: Identity, is_server: bool, peer_certificate: bytes) ->
         context.num_tickets = 0  # no resumption: each link proves itself
     key = Ed25519PrivateKey.from_private_bytes(identity.seed)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + _pem(identity.certificate)
-    with tempfile.NamedTemporaryFile(dir="/dev/shm" if _has_memory_files() else None) as file:  # Python's ssl takes keys from files alone
+    with open(os.memfd_create("tls"), "wb") as file:  # Python's ssl takes keys from files alone; this one has no name to be left under
         file.write(pem)
         file.flush()
-        context.load_cert_chain(file.name)
+        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
     return context
 
 
 def _pem(certificate: bytes) -> bytes:
     return x509.load_der_x509_certificate(certificate).public_bytes(Encoding.PEM)
-
-
-def _has_memory_files() -> bool:
-    import os
-
-    return os.access("/dev/shm", os.W_OK)
