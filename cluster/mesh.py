@@ -274,7 +274,8 @@ class MeshLinkManager:
                 raise RemoteProtocolError(ErrorCode.BUSY, "the peer ended it at once")
             messages = link.hear(data)
         if link.goodbye:
-            raise ReportedError(ErrorCode.BUSY, link.goodbye)
+            code = ErrorCode.NOT_ALLOWED if ErrorCode.NOT_ALLOWED.name in link.goodbye else ErrorCode.BUSY
+            raise RemoteProtocolError(code, link.goodbye)
         return messages
 
     # ------------------------------------------------------------------ accepting

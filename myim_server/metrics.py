@@ -50,6 +50,7 @@ LABELLED: dict[str, tuple[str, str]] = {
     "sessions_closed": ("code", "sessions this server closed, by code"),
     "handshakes_failed": ("code", "handshakes that gave no session or login, by code"),
     "bad_input": ("code", "input that the protocol forbids, by code"),
+    "directory": ("event", "what the shared directory left unanswered, failed at, ignored, mended or was rebuilt for"),
 }
 
 
@@ -87,6 +88,7 @@ class Metrics:
     sessions_closed: Counter[str]
     handshakes_failed: Counter[str]
     bad_input: Counter[str]
+    directory: Counter[str]
 
     def __init__(self) -> None:
         for name in COUNTERS:

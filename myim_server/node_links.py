@@ -53,7 +53,7 @@ def directory_key(secret: bytes) -> bytes:
     return HKDF(SHA256(), 32, None, b"MyIM 1 directory").derive(secret)
 
 
-def open_directory(config: Config, secret: bytes, node_id: int) -> Directory:
+def open_directory(config: Config, secret: bytes, node_id: int, metrics: Metrics) -> Directory:
     """The directory of the config. SecretRefused."""
     section = config.directory
     if section.kind == "memory":
@@ -67,7 +67,11 @@ def open_directory(config: Config, secret: bytes, node_id: int) -> Directory:
     members = [str(member) for member in section.members]
     from cluster.hazelcast_directory import HazelcastDirectory  # only here: a node without one need not load its client
 
-    return HazelcastDirectory(members, name, directory_key(secret), node_id, time.monotonic, _log)
+
+    def count(event: str) -> None:
+        metrics.directory[event.removeprefix("directory_")] += 1
+
+    return HazelcastDirectory(members, name, directory_key(secret), node_id, time.monotonic, _log, count)
 
 
 class NodeLinks:
@@ -91,7 +95,7 @@ class NodeLinks:
         self._tables: dict[str, dict[int, Take]] = {}
         self.node_id = identity.node_id
         self.fingerprint = identity.fingerprint
-        self.directory = open_directory(config, secret, identity.node_id)
+        self.directory = open_directory(config, secret, identity.node_id, metrics)
         self.membership = Membership(self.directory, [str(peer) for peer in config.links.peers], identity.node_id, time.monotonic)
         role = "center" if "center" in config.node.roles else "login"
         listen = config.links.listen

@@ -12,15 +12,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog import DropEvent
 
 from myim_client import LoginRefused, Terminal, login, register
+from myim_server.config_sections import DirectorySection
 from myim_server.logs import BURST_LINES, RateLimit
-from myim_server.metrics import COUNTERS, LABELLED
+from myim_server.metrics import COUNTERS, LABELLED, Metrics
 from myim_server.node import Node
+from myim_server.node_links import open_directory
 from myim_server.refusals import StoreUnavailable
 from myim_server.store.engine import Store, StoreSettings, open_store
 from myim_wire.bodies import encode_pairs
 from myim_wire.errors import ErrorCode
 from myim_wire.messages import ERROR, REPLY, Command, encode_message
-from tests.server.running import Person, RawTerminal, make_person, online, start_node, stuff, wait_until
+from tests.server.running import Person, RawTerminal, config, make_person, online, start_node, stuff, wait_until
 
 PASSWORD = "seven brown horses run"
 
@@ -213,7 +215,7 @@ def total(node: Node, name: str) -> int:
     return value.total() if isinstance(value, Counter) else int(value)
 
 
-OF_LINKS = {"mesh_bounced", "claims_refused", "peer_faults"}  # need more nodes than one: test_across_centers, test_node_links
+OF_LINKS = {"mesh_bounced", "claims_refused", "peer_faults", "directory"}  # need more nodes: test_across_centers, test_hostile_peer, below
 
 
 @pytest.mark.parametrize("name", [name for name in (*COUNTERS, *LABELLED) if name not in OF_LINKS])
@@ -279,3 +281,12 @@ def test_a_terminal_that_reads_nothing_is_counted_as_too_slow(tmp_path: Path) ->
         wait_until(lambda: node.metrics.sessions_closed == Counter({ErrorCode.TOO_SLOW.name: 1}))
     finally:
         node.stop()
+
+
+def test_what_a_shared_directory_leaves_unanswered_is_counted(tmp_path: Path) -> None:
+    metrics = Metrics()
+    shared = config(tmp_path).model_copy(update={"directory": DirectorySection(kind="hazelcast", cluster_name="nobody there")})
+    directory = open_directory(shared, bytes(32), 1, metrics)
+    assert directory.find([1]) is None
+    assert metrics.directory["unanswered"] == 1
+    assert b'myim_directory_total{event="unanswered"} 1.0' in metrics.text()
