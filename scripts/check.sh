@@ -38,12 +38,12 @@ system_packages() {
     [ ${#missing[@]} -eq 0 ] || myim_apt "${missing[@]}"
 }
 
-# One directory of tests in a pytest of its own; its exit code and closing line are left in $reports. A hang ends after 15 minutes.
+# One directory of tests in a pytest of its own; its exit code and closing line are left in $reports. A hang ends after 25 minutes.
 run_directory() {
     local directory=$1 since=$SECONDS name
     shift
     name=${directory//\//-}
-    timeout -k 10 900 .venv/bin/python -m pytest -q "$@" "$directory" >"$reports/$name.log" 2>&1
+    timeout -k 10 1500 .venv/bin/python -m pytest -q "$@" "$directory" >"$reports/$name.log" 2>&1
     echo $? >"$reports/$name.code"
     { flock 9; cat "$reports/$name.log"; echo "-- $directory: $((SECONDS - since)) s"; } 9>"$reports/lock"
 }
