@@ -132,9 +132,9 @@ def dial(port: int, security: str, pid: int, seconds: float) -> dict[str, float]
 
 
 def _fill(link: PeerLink, message: bytes, seconds: float) -> int:
-    """Send whatever the link takes, for so long; how many messages."""
+    """Send whatever the link takes, for so long, and until it took something: a full one may be slow to empty; how many messages."""
     sent, until = 0, time.perf_counter() + seconds
-    while time.perf_counter() < until:
+    while time.perf_counter() < until or (not sent and link.is_open):
         for _ in range(1000):
             if not link.send(message):
                 break
