@@ -1,16 +1,16 @@
 """Channels that arrive here over links: terminals of endpoints for the center's door, logins for the login center's, or passed on to it.
 
 What lives here: which channels of a link are open, whom each leads to, the relay to a login node, and what is done to a peer that breaks
-the rules of `myim_wire.channels`. What must not: links' life (`cluster`), what a terminal's bytes say. Channel ids rise over a link's
-life: one at or below the last is an old one, whose late frames are dropped, one above it was never opened.
+the rules of `myim_wire.channels`. What must not: links' life (`cluster`), what a terminal's bytes say, which frame belongs to which channel
+(`channel_lanes`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
 
+from myim_server.channel_lanes import Carried, ChannelLane, Log
 from myim_server.channel_sockets import ChannelEnd, ChannelSocket, Link
 from myim_wire import channels
 from myim_wire.channels import HEAD_BYTES, WINDOW_BYTES, About, Opening, Service
@@ -23,34 +23,14 @@ ServeTerminal = Callable[[ChannelSocket, tuple[str, int], int], object]  # chann
 ServeLogin = Callable[[ChannelSocket, tuple[str, int]], object]
 
 
-class Log(Protocol):
-    """The node's log."""
+class _Lane(ChannelLane[Carried]):
+    """The channels of one link, and what its endpoint says of itself."""
 
-    def warning(self, event: str, **fields: object) -> object: ...
-
-
-class _Carried(Protocol):
-    """One channel, as frames reach it."""
-
-    def take_data(self, message: bytes) -> None: ...
-    def take_credit(self, size: int) -> None: ...
-    def take_end(self) -> None: ...
-    def take_close(self) -> None: ...
-
-
-class _Lane:
-    """The channels of one link; `last` is the highest id that was opened, by whichever side opens on it."""
-
-    __slots__ = ("about", "carried", "last", "link")
+    __slots__ = ("about",)
 
     def __init__(self, link: Link) -> None:
-        self.link = link
-        self.carried: dict[int, _Carried] = {}
-        self.last = 0
+        super().__init__(link)
         self.about: About | None = None
-
-    def forget(self, channel: int) -> None:
-        self.carried.pop(channel, None)
 
 
 class _Relayed:
@@ -157,7 +137,7 @@ class Channels:
             lane.carried.clear()
             self._lose(carried)
 
-    def _lose(self, carried: Sequence[_Carried]) -> None:
+    def _lose(self, carried: Sequence[Carried]) -> None:
         """In pieces: each terminal's end takes its while, and others want their turn."""
         for one in carried[:_AT_ONCE]:
             one.take_close()
@@ -167,28 +147,16 @@ class Channels:
     def take(self, link: Link, messages: Sequence[bytes]) -> None:
         """Messages of this page's kinds came; a peer that breaks a rule loses its link."""
         lane = self._lanes.get(link)
-        if lane is None:
-            return
-        carried = lane.carried
-        try:
-            for message in messages:
-                if message[0] == channels.DATA:
-                    one = carried.get(channels.channel_of(message))
-                    if one is not None:
-                        one.take_data(message)
-                        continue
-                self._take(lane, message)
-        except RemoteProtocolError as error:
-            self._log.warning("link_broke_channel_rules", node=link.peer.node, role=link.peer.role, why=error.text)
-            link.close(error.code, error.text)
+        if lane is not None:
+            lane.take(messages, partial(self._take, lane), self._log)
 
     def _tell_draining(self, lane: _Lane) -> None:
         if lane.link.peer.role == ENDPOINT:
             lane.link.send_urgent(channels.encode_draining())
 
-    # ------------------------------------------------------------------ messages that are rarer than DATA
+    # ------------------------------------------------------------------ messages of no channel yet
 
-    def _take(self, lane: _Lane, message: bytes) -> None:
+    def _take(self, lane: _Lane, message: bytes) -> bool:
         kind = message[0]
         if kind == channels.OPEN:
             self._open(lane, channels.decode_open(message))
@@ -196,22 +164,8 @@ class Channels:
             self._check_role(lane, ENDPOINT)
             lane.about = channels.decode_about(message)
         else:
-            self._take_for_channel(lane, kind, message)
-
-    def _take_for_channel(self, lane: _Lane, kind: int, message: bytes) -> None:
-        channel = channels.channel_of(message)
-        one = lane.carried.get(channel)
-        if one is None:
-            if channel > lane.last:
-                raise RemoteProtocolError(ErrorCode.BAD_FRAME, "a frame for a channel that was never opened")
-            return  # it ended here while this was on its way
-        if kind == channels.CREDIT:
-            one.take_credit(channels.credit_of(message))
-        elif kind == channels.END:
-            one.take_end()
-        else:
-            lane.forget(channel)
-            one.take_close()
+            return False
+        return True
 
     def _check_role(self, lane: _Lane, *roles: str) -> None:
         if lane.link.peer.role not in roles:

@@ -14,6 +14,7 @@ from _socket import socket as SystemSocket  # noqa: N812  # a class, whatever it
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import gevent
@@ -24,7 +25,7 @@ from myim_server.endpoint_terminals import READ_BYTES, Lane, Terminal
 from myim_server.throttles import address_counter
 from myim_wire import channels
 from myim_wire.channels import HEAD_BYTES, About, Service
-from myim_wire.errors import ErrorCode, RemoteProtocolError
+from myim_wire.errors import ErrorCode
 from myim_wire.flights import encode_error_flight
 
 _AT_ONCE = 200  # terminals that are closed in one turn
@@ -182,7 +183,7 @@ class Endpoint:
         """Of the first linked center that does not drain: the link with the fewest channels."""
         last = len(self._centers)
         able = [lane for lane in self._lanes.values() if lane.can_open]
-        return min(able, key=lambda lane: (self._centers.get(lane.link.peer.node, last), len(lane.terminals)), default=None)
+        return min(able, key=lambda lane: (self._centers.get(lane.link.peer.node, last), len(lane.carried)), default=None)
 
     def open_channel(self, terminal: Terminal) -> Lane | None:
         """Open a channel for a terminal that said something; None where no center takes it."""
@@ -191,7 +192,7 @@ class Endpoint:
             return None
         lane.last += 1
         terminal.lane, terminal.channel, terminal.host = lane, lane.last, ""
-        lane.terminals[lane.last] = terminal
+        lane.carried[lane.last] = terminal
         return lane
 
     def answered(self, terminal: Terminal) -> None:
@@ -207,7 +208,7 @@ class Endpoint:
         self._terminals.discard(terminal)
         self.answered(terminal)
         if terminal.lane is not None:
-            terminal.lane.terminals.pop(terminal.channel, None)
+            terminal.lane.forget(terminal.channel)
 
     def close_soon(self, terminal: Terminal) -> None:
         """Its last bytes have a moment."""
@@ -229,45 +230,21 @@ class Endpoint:
     def went_down(self, link: Link) -> None:
         """A link ended: its terminals are closed at once, and come back to be carried elsewhere."""
         lane = self._lanes.pop(link, None)
-        if lane is not None and lane.terminals:
-            gevent.spawn(self._close_all, list(lane.terminals.values()))
+        if lane is not None and lane.carried:
+            gevent.spawn(self._close_all, list(lane.carried.values()))
 
     def take(self, link: Link, messages: Sequence[bytes]) -> None:
         """Messages of a center came; one that breaks a rule ends its link."""
         lane = self._lanes.get(link)
-        if lane is None:
-            return
-        terminals = lane.terminals
-        try:
-            for message in messages:
-                if message[0] == channels.DATA:
-                    terminal = terminals.get(channels.channel_of(message))
-                    if terminal is not None:
-                        terminal.take_data(message)
-                        continue
-                self._take(lane, message)
-        except RemoteProtocolError as error:
-            self._log.warning("link_broke_channel_rules", node=link.peer.node, role=link.peer.role, why=error.text)
-            link.close(error.code, error.text)
+        if lane is not None:
+            lane.take(messages, partial(self._take, lane), self._log)
 
-    def _take(self, lane: Lane, message: bytes) -> None:
-        kind = message[0]
-        if kind == channels.DRAINING:
-            channels.check_draining(message)
-            lane.is_draining = True
-            return
-        channel = channels.channel_of(message)
-        terminal = lane.terminals.get(channel)
-        if terminal is None:
-            if channel > lane.last:
-                raise RemoteProtocolError(ErrorCode.BAD_FRAME, "a frame for a channel that was never opened")
-        elif kind == channels.CREDIT:
-            terminal.take_credit(channels.credit_of(message))
-        elif kind == channels.END:
-            terminal.take_end()
-        else:
-            del lane.terminals[channel]
-            terminal.take_close()
+    def _take(self, lane: Lane, message: bytes) -> bool:
+        if message[0] != channels.DRAINING:
+            return False
+        channels.check_draining(message)
+        lane.is_draining = True
+        return True
 
     def hold(self, lane: Lane, terminal: Terminal) -> None:
         """The link takes nothing now: the terminal waits, unread."""

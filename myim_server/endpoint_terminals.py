@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import gevent
 
+from myim_server.channel_lanes import ChannelLane
 from myim_server.channel_sockets import READABLE, Link
 from myim_wire import channels
 from myim_wire.channels import HEAD_BYTES, Credit, Service
@@ -52,15 +53,13 @@ class Carrier(Protocol):
         """It is over."""
 
 
-class Lane:
-    """One link and the channels opened on it; `held`: terminals whose bytes the link did not take."""
+class Lane(ChannelLane["Terminal"]):
+    """One link and the terminals whose channels were opened on it; `held`: those whose bytes the link did not take."""
 
-    __slots__ = ("held", "is_draining", "last", "link", "terminals")
+    __slots__ = ("held", "is_draining")
 
     def __init__(self, link: Link) -> None:
-        self.link = link
-        self.terminals: dict[int, Terminal] = {}
-        self.last = 0
+        super().__init__(link)
         self.held: list[Terminal] = []
         self.is_draining = False
 
