@@ -1,7 +1,5 @@
 """Delivery across centers: the same rules, with links between owner and target's center; and what a center is believed."""
 
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,28 +10,6 @@ from myim_wire.bodies import RECEIVED, STORED
 from myim_wire.errors import ErrorCode
 from myim_wire.messages import Command
 from tests.server.three_centers import FakeCenter, Town
-
-
-@pytest.fixture
-def town(tmp_path: Path) -> Iterator[Town]:
-    town = Town(tmp_path)
-    yield town
-    town.close()
-
-
-@pytest.fixture
-def one(town: Town) -> FakeCenter:
-    return town.centers[1]
-
-
-@pytest.fixture
-def two(town: Town) -> FakeCenter:
-    return town.centers[2]
-
-
-@pytest.fixture
-def three(town: Town) -> FakeCenter:
-    return town.centers[3]
 
 
 def test_a_message_reaches_a_terminal_of_another_center_and_its_receipt_settles_it(town: Town, one: FakeCenter, two: FakeCenter) -> None:

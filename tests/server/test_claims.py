@@ -1,34 +1,9 @@
 """Claims of other centers that wait for their verdict: what waits stays in its order, is bounded, and ends with what it was said of."""
 
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
 
 from myim_wire import peer_messages as wire
 from tests.server.three_centers import FakeCenter, Town
-
-
-@pytest.fixture
-def town(tmp_path: Path) -> Iterator[Town]:
-    town = Town(tmp_path)
-    yield town
-    town.close()
-
-
-@pytest.fixture
-def one(town: Town) -> FakeCenter:
-    return town.centers[1]
-
-
-@pytest.fixture
-def two(town: Town) -> FakeCenter:
-    return town.centers[2]
-
-
-@pytest.fixture
-def three(town: Town) -> FakeCenter:
-    return town.centers[3]
 
 
 def hear(town: Town, center: FakeCenter) -> None:
