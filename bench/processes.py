@@ -5,7 +5,9 @@ What lives here: one process and its figures. What must not: what the process is
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,6 +17,9 @@ from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+SERVER_PORTS = (10_000, 20_000)  # scripts/run_cluster.sh chooses above these, the kernel further up
+_LOT = random.Random()
+_given: set[int] = set()
 
 
 def cpu_seconds(pid: int) -> float:
@@ -46,10 +51,19 @@ def wait_until(condition: Callable[[], bool], deadline_seconds: float, what: str
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody listens on now, and that no call of this process gave before.
+
+    Below the ports that the kernel gives to those who dial: who listens there may end, come back much later, and find it free.
+    """
+    while True:
+        port = _LOT.randrange(*SERVER_PORTS)
+        if port in _given:
+            continue
+        with socket.socket() as probe:
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                _given.add(port)
+                return port
 
 
 def is_listening(port: int) -> bool:

@@ -44,8 +44,6 @@ from tests.chaos.history import RECEIVED, STORED, Event, Kind, digest_of, encode
 MOST_UNSETTLED = 64
 SMALLEST_BODY, LARGEST_BODY = 8, 4096
 FRIENDS, IN_A_ROW = 4, 8
-OFFLINE_SHARE = 0.2
-OFFLINE_SECONDS = 3.0
 LARGEST_PIECE, PIECE_SECONDS = 8, 0.01
 DAY_US = 24 * 3600 * 1_000_000
 
@@ -78,6 +76,8 @@ class Settings:
     incarnation: int
     sabotage: str
     blink_seconds: float
+    offline_share: float
+    offline_seconds: float
 
 
 def message_of(seed: int, sender: int, number: int, users: int) -> tuple[int, bytes]:
@@ -258,9 +258,9 @@ def listen(user: User) -> None:
 
 
 def wander(users: list[User], still: Path, calm: Path, random: Random) -> None:
-    """Keep a fifth of the users offline, never the same for long; nobody moves when all is to be still, everybody comes for calm."""
+    """Keep a share of the users offline, never the same for long; nobody moves when all is to be still, everybody comes for calm."""
     away = [user for user in users if user.client is None]
-    pause = OFFLINE_SECONDS / max(len(away), 1)
+    pause = users[0].settings.offline_seconds / max(len(away), 1)
     while not calm.exists():
         gevent.sleep(pause)
         if still.exists():
@@ -311,7 +311,7 @@ def main() -> None:
     users = [User(settings, place, rows[place], everybody) for place in range(settings.share, len(rows), settings.shares)]
     for user in users:
         user.prepare()
-    staying = random.sample(users, len(users) - round(len(users) * OFFLINE_SHARE))
+    staying = random.sample(users, len(users) - round(len(users) * settings.offline_share))
     for user in staying:
         user.come()
     for user in users:

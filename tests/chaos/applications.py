@@ -40,6 +40,8 @@ class Traffic:
     sabotage: str = ""
     blink_seconds: float = 0.25  # between two short absences within one application
     drain_seconds: float = 120.0
+    offline_share: float = 0.2  # of the users, at any time
+    offline_seconds: float = 3.0  # how long each of them stays away
 
 
 @dataclass(slots=True)
@@ -70,6 +72,8 @@ class Application:
             "incarnation": self.incarnation,
             "sabotage": self.traffic.sabotage,
             "blink_seconds": self.traffic.blink_seconds,
+            "offline_share": self.traffic.offline_share,
+            "offline_seconds": self.traffic.offline_seconds,
         }
         path = self.directory / f"application-{self.share}.json"
         path.write_text(json.dumps(settings))

@@ -52,6 +52,8 @@ class Options:
     sabotage: str = ""
     drain_seconds: float = 120.0
     blink_seconds: float = 0.25
+    offline_share: float = 0.2
+    offline_seconds: float = 3.0
     only: tuple[str, ...] = ()  # of the sorts of faults; empty: all
     script: tuple[Fault, ...] = ()  # instead of a plan drawn from the seed
     is_verbose: bool = False
@@ -87,7 +89,10 @@ class Options:
         """What the applications are to do: as long as the plan is, though faults keep them from it."""
         seconds = max((fault.at + fault.seconds for fault in plan), default=0.0)
         rate = HASTE * self.messages / max(seconds, 5.0)
-        return Traffic(self.messages, rate, self.seed, self.users, self.applications, self.sabotage, self.blink_seconds, self.drain_seconds)
+        return Traffic(
+            self.messages, rate, self.seed, self.users, self.applications, self.sabotage, self.blink_seconds, self.drain_seconds,
+            self.offline_share, self.offline_seconds,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

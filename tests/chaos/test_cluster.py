@@ -42,14 +42,17 @@ def test_lanes_that_hold_to_no_session_across_links_are_noticed() -> None:
 
 
 def dying_together(sabotage: str, seed: int) -> Options:
-    """While a center stands still the applications are killed, then it: users that do not come back are taken off its list by nobody."""
+    """While a center stands still the applications are killed, then it: users that do not come back are taken off its list by nobody.
+
+    Half of all users, by lot at each start of an application, do not come back for long.
+    """
     script = []
     for number in range(2):
         at = 2.0 + 6 * number
         script.append(Fault(at, CENTER, number, "pause", 4.0, 0))
         script += [Fault(at + 0.1, APPLICATION, which, "kill", 0.0, 0) for which in range(4)]
         script.append(Fault(at + 1.0, CENTER, number, "kill", 0.5, 0))
-    return replace(provoking(sabotage, seed, "hazelcast", (), 0), script=tuple(script))
+    return replace(provoking(sabotage, seed, "hazelcast", (), 0), script=tuple(script), offline_share=0.5, offline_seconds=120.0)
 
 
 def test_who_died_with_its_center_stays_listed_where_leases_are_unchecked() -> None:

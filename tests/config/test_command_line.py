@@ -16,7 +16,8 @@ from types import MappingProxyType
 
 import pytest
 
-from tests.scenarios.town import free_port, own_environment, wait_until
+from bench.processes import free_port
+from tests.scenarios.town import own_environment, wait_until
 
 SECONDS = 30
 

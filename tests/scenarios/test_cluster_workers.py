@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from bench.processes import free_port
 from myim_client import Client, MessageArrived, Terminal, register
 from myim_server.control import ControlRefused, ask
-from tests.scenarios.town import PASSWORD, free_port, own_environment, take, wait_until
+from tests.scenarios.town import PASSWORD, own_environment, take, wait_until
 from tests.store.mariadb import MariaDb
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.processes import free_port
 from myim_client import Client, MessageArrived, ServerUnreachable, Terminal, login, register
 from myim_server.keys import open_login_keys
-from tests.scenarios.town import PASSWORD, free_port, take, wait_until
+from tests.scenarios.town import PASSWORD, take, wait_until
 from tests.store.mariadb import MariaDb
 
 

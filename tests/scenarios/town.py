@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from bench.processes import free_port
 from myim_client import Client, Event, Terminal, login, register
 
 PASSWORD = "seven brown horses run"
@@ -24,13 +25,6 @@ def wait_until(condition: Callable[[], object], deadline: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not come to pass in time"
         time.sleep(0.005)
-
-
-def free_port() -> int:
-    """A port nobody listens on just now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Town:
