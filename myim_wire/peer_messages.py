@@ -13,6 +13,7 @@ What lives here: their bytes, as functions in pairs. What must not: how they tra
     RECEIPTS  0x18  (user u64 slot u8)...
     CHANGED   0x19
     DRAIN     0x1A  is_wished u8
+    ONCE      0x1B  user u64 slot u8 generation u32 number u64 | target u64 accepted u64 letter
     ASK       0x1C  question u32 users u64...
     PLACES    0x1D  question u32 (user u64 endpoint u64 slot u8 generation u32 number u64)...
 
@@ -28,7 +29,7 @@ from typing import NamedTuple
 from myim_wire.bodies import MAX_BODY_BYTES
 from myim_wire.errors import ErrorCode, RemoteProtocolError
 
-OPEN, FOLLOW, END, RECEIVED, RETURNED, POKE, CAME, COPY, RECEIPTS, CHANGED, DRAIN = range(0x10, 0x1B)
+OPEN, FOLLOW, END, RECEIVED, RETURNED, POKE, CAME, COPY, RECEIPTS, CHANGED, DRAIN, ONCE = range(0x10, 0x1C)
 ASK, PLACES = 0x1C, 0x1D
 _SLOTS = 64
 MAX_TOLD = 1_000  # entries of one CAME, RECEIPTS, ASK or PLACES; more come in several messages
@@ -75,6 +76,18 @@ class Copy(NamedTuple):
     letter: tuple[int, int, bytes]
 
 
+class Once(NamedTuple):
+    """A QoS 0 letter of user to target, of which this is all there is; accepted: when the speaking center took it, µs since 1970."""
+
+    user: int
+    slot: int
+    generation: int
+    number: int
+    target: int
+    accepted: int
+    letter: tuple[int, int, bytes]
+
+
 class Came(NamedTuple):
     """A session that the speaking center holds."""
 
@@ -118,6 +131,11 @@ def encode_came(sessions: Iterable[Came]) -> bytes:
 def encode_copy(sender: tuple[int, int, int, int], receiver: int, target: int, letter: tuple[int, int, bytes]) -> bytes:
     """COPY; sender = (user, slot, generation, number)."""
     return _COPY.pack(COPY, *sender, receiver, target) + _encode_letters([letter])
+
+
+def encode_once(sender: tuple[int, int, int, int], target: int, accepted: int, letter: tuple[int, int, bytes]) -> bytes:
+    """ONCE; sender = (user, slot, generation, number)."""
+    return _COPY.pack(ONCE, *sender, target, accepted) + _encode_letters([letter])
 
 
 def encode_receipts(terminals: Iterable[tuple[int, int]]) -> bytes:
@@ -187,6 +205,12 @@ def decode_copy(message: bytes) -> Copy:
     """A COPY; BAD_FRAME."""
     _, user, slot, generation, number, receiver, target = _unpack(_COPY, message)
     return Copy(user, slot, generation, number, receiver, target, _decode_letters(message, _COPY.size, 1, slot)[0])
+
+
+def decode_once(message: bytes) -> Once:
+    """A ONCE; BAD_FRAME."""
+    _, user, slot, generation, number, target, accepted = _unpack(_COPY, message)
+    return Once(user, slot, generation, number, target, accepted, _decode_letters(message, _COPY.size, 1, slot)[0])
 
 
 def decode_receipts(message: bytes) -> list[tuple[int, int]]:

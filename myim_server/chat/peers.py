@@ -68,6 +68,7 @@ class Peers:
             wire.POKE: lambda center, message: router.poke(wire.decode_poke(message)),
             wire.CAME: self._came,
             wire.COPY: self._copy,
+            wire.ONCE: self._once,
             wire.RECEIPTS: self._receipts,
             wire.CHANGED: lambda center, message: self.on_changed(),
             wire.DRAIN: lambda center, message: self.on_drain(wire.decode_drain(message)),
@@ -154,6 +155,12 @@ class Peers:
         else:
             copies.echo(copy.user, copy.slot, [data])
 
+    def _once(self, center: int, message: bytes) -> None:
+        once = wire.decode_once(message)
+        if self._may_speak(center, once.user << 6 | once.slot, (once.generation, once.number), message):
+            letter = _letters([once.letter], 0.0)[0]._replace(accepted=once.accepted)
+            self._router.give_once(once.user, once.target, letter, center)
+
     # ------------------------------------------------------------------ who may speak for whom
 
     def _may_speak(self, center: int, key: int, incarnation: tuple[int, int], message: bytes) -> bool:
@@ -210,6 +217,7 @@ class Peers:
         elif message[0] == wire.END:
             user, slot, target, attempt, _ = wire.decode_lane(message)
         else:
+            self._metrics.qos0_dropped += message[0] == wire.ONCE
             return
         if message[0] != wire.OPEN:
             self._router.carry_out(self._router.inboxes.end(center, user << 6 | slot, target, attempt))

@@ -104,6 +104,10 @@ class Post:
             center, peer_messages.encode_copy(sender, receiver, target, (letter.time, letter.message_id, letter.body))
         )
 
+    def once(self, center: int, sender: Sender, target: int, letter: Letter) -> bool:
+        """A QoS 0 message for the target's sessions there; False: not sent."""
+        return self._mesh.send(center, peer_messages.encode_once(sender, target, letter.accepted, (letter.time, letter.message_id, letter.body)))
+
     def receipts(self, center: int, terminals: Sequence[tuple[int, int]]) -> None:
         """A hint: receipts wait in the store for these (user, slot)."""
         for start in range(0, len(terminals), MAX_TOLD):

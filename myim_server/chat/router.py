@@ -183,21 +183,24 @@ class Router:
     def send_once(self, party: Party, target: int, letter: Letter) -> None:
         """QoS 0: to every session of the target that has fetched, here or elsewhere, else to the store; never confirmed."""
         user = party.session.user
-        if self.copies.give(target, self.copies.encode(user, target, letter, self.node_id)):
-            return
-        if self.inboxes.of(target) or self._finder is None:  # one that is here and has not fetched yet will read it
-            self._shelf.put_once(user, target, letter, self._stored_once)
+        if self._finder is None or self.inboxes.of(target):
+            self.give_once(user, target, letter, self.node_id)
             return
         sender = (user, party.session.slot, *party.session.incarnation)
 
         def send(places: Sequence[Place]) -> None:
             centers = self.post.reachable(places)
             if not centers:
-                self._shelf.put_once(user, target, letter, self._stored_once)
-            elif sum(self.post.copy(center, sender, target, target, letter) for center in centers) < len(centers):
+                self._shelf.put_once(user, target, letter, self.node_id, self._stored_once)
+            elif not sum(self.post.once(center, sender, target, letter) for center in centers):
                 self._metrics.qos0_dropped += 1
 
         self._finder.find(target, send)
+
+    def give_once(self, user: int, target: int, letter: Letter, entered: int) -> None:
+        """QoS 0 to the target's sessions here; entered: the center that took it. Who has not fetched yet, or left, reads it later."""
+        if not self.copies.give(target, self.copies.encode(user, target, letter, entered)):
+            self._shelf.put_once(user, target, letter, entered, self._stored_once)
 
     def _stored_once(self, is_stored: bool) -> None:
         if not is_stored:

@@ -99,12 +99,14 @@ class Shelf:
         self._unanswered[number] = (now + self._store_seconds, done)
         self._puts.submit_later(_Put(number, user, target, letters), lambda outcome: self._answer(number, outcome))
 
-    def put_once(self, user: int, target: int, letter: Letter, done: Callable[[bool], None]) -> None:
-        """Store a QoS 0 letter if there is room for it among those that wait; done gets whether it is stored."""
-        self._onces.submit_later(self._row(user, target, 0, letter), lambda outcome: done(outcome in _THERE))
+    def put_once(self, user: int, target: int, letter: Letter, entered: int, done: Callable[[bool], None]) -> None:
+        """Store a QoS 0 letter, taken by the center `entered`, if there is room for it among those that wait; done gets whether it is
+        stored."""
+        row = StoredMessage(target, user, letter.time, 0, letter.body, entered, letter.message_id, letter.accepted)
+        self._onces.submit_later(row, lambda outcome: done(outcome in _THERE))
 
-    def _row(self, user: int, target: int, qos: int, letter: Letter) -> StoredMessage:
-        return StoredMessage(target, user, letter.time, qos, letter.body, self._node_id, letter.message_id, letter.accepted)
+    def _row(self, user: int, target: int, letter: Letter) -> StoredMessage:
+        return StoredMessage(target, user, letter.time, 1, letter.body, self._node_id, letter.message_id, letter.accepted)
 
     def tick(self, now: float) -> None:
         """Answer for what took too long; a few times a second. It may be stored all the same, as after any failure, if its transaction had
@@ -133,7 +135,7 @@ class Shelf:
 
     def _flush_puts(self, items: Sequence[_Put]) -> list[Outcomes]:
         wanted = [item.letters if item.number in self._unanswered else () for item in items]  # what was answered for stays out
-        rows = [self._row(item.user, item.target, 1, letter) for item, letters in zip(items, wanted, strict=True) for letter in letters]
+        rows = [self._row(item.user, item.target, letter) for item, letters in zip(items, wanted, strict=True) for letter in letters]
         codes: list[ErrorCode | None] = []
         for part in _parts(rows, self._batch_rows):  # more than one only if a single put was too much
             codes += [_CODES[inserted] for inserted in self._offline.insert(part)]

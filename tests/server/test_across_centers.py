@@ -116,6 +116,7 @@ def test_a_center_gets_nothing_through_for_a_user_it_does_not_hold(town: Town, o
         three.line.send(2, wire.encode_open((town.alice, 0, *incarnation), town.bob, 5, [letter]))
         three.line.send(2, wire.encode_follow(town.alice, 0, town.bob, 5, [letter]))
         three.line.send(2, wire.encode_copy((town.alice, 0, *incarnation), town.bob, town.bob, letter))
+        three.line.send(2, wire.encode_once((town.alice, 0, *incarnation), town.bob, 1, letter))
     returned = []
     three.peers.table[wire.RETURNED] = lambda center, message: returned.append(wire.decode_lane(message))
     for _ in range(20):
@@ -123,6 +124,7 @@ def test_a_center_gets_nothing_through_for_a_user_it_does_not_hold(town: Town, o
         town.pass_time(0.1)
     assert bob.bodies == []
     assert two.metrics.claims_refused >= 3
+    assert two.metrics.qos0_dropped == 3
     assert {one[3] for one in returned} == {5}
 
 

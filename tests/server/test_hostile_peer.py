@@ -32,6 +32,7 @@ NONSENSE = {
     "a poke of nobody": bytes([wire.POKE]),
     "half a session that came": wire.encode_came([wire.Came(1, 0, 1, 1, 1)])[:-1],
     "a copy without a letter": wire.encode_copy((1, 0, 1, 1), 2, 2, (64, 1, b""))[:-18],
+    "a whisper without a letter": wire.encode_once((1, 0, 1, 1), 2, 3, (64, 1, b""))[:-18],
     "half a terminal with receipts": wire.encode_receipts([(1, 1)])[:-1],
     "a drain of the third kind": bytes([wire.DRAIN, 2]),
     "a question without a number": bytes([wire.ASK, 1]),
@@ -107,6 +108,7 @@ def test_letters_in_the_name_of_somebody_at_another_center_go_back(two: Two, hos
         time = slot_time << 6 | alice.slot
         hostile.say(wire.encode_open((alice.user, alice.slot, 1, 1), bob.user, slot_time, [(time, 1, b"I am alice")]))
         hostile.say(wire.encode_copy((alice.user, alice.slot, 1, 1), bob.user, bob.user, (time, 1, b"I am alice")))
+        hostile.say(wire.encode_once((alice.user, alice.slot, 1, 1), bob.user, 1, (time, 1, b"I am alice")))
     wait_until(lambda: two.first.metrics.claims_refused >= refused + 2)
     wait_until(lambda: len(hostile.returned()) == 2)
     hers.write(bob.user, b"I am really alice")

@@ -107,7 +107,7 @@ def test_a_flood_of_qos_0_keeps_qos_1_waiting_for_one_transaction_at_most_and_wh
     offline.is_open.clear()
     flood, done_flood = answers()
     for time in range(1, 2001):
-        shelf.put_once(5, 9, letters(time)[0], done_flood)
+        shelf.put_once(5, 9, letters(time)[0], 1, done_flood)
     assert flood == [False] * (2000 - 256)
     got, done = answers()
     shelf.put(1, 9, letters(7000), done, 0.0)
