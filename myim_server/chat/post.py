@@ -106,7 +106,8 @@ class Post:
 
     def once(self, center: int, sender: Sender, target: int, letter: Letter) -> bool:
         """A QoS 0 message for the target's sessions there; False: not sent."""
-        return self._mesh.send(center, peer_messages.encode_once(sender, target, letter.accepted, (letter.time, letter.message_id, letter.body)))
+        content = (letter.time, letter.message_id, letter.body)
+        return self._mesh.send(center, peer_messages.encode_once(sender, target, letter.accepted, content))
 
     def receipts(self, center: int, terminals: Sequence[tuple[int, int]]) -> None:
         """A hint: receipts wait in the store for these (user, slot)."""
