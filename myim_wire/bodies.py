@@ -1,4 +1,4 @@
-"""The binary contents of messages: receipts, the trailer of delivered messages, settlings, refusals [P-3.8], [P-3.10], [P-7.2].
+"""The binary contents of messages: receipts, head and trailer of delivered ones, settlings, refusals [P-3.8], [P-3.10], [P-7.2] ff.
 
 Contents that are msgpack maps are in `contents`; a refusal is one too, but every command has it, so it stands here. Which
 command carries which content is the table's affair (`messages`).
@@ -18,6 +18,9 @@ from myim_wire.packing import pack_map
 CONFIRMED_MESSAGES = 1
 CONFIRMED_GROUPS = 2
 REACHED = 3
+EXPIRED = 4
+TERMINAL_KINDS = (CONFIRMED_MESSAGES, CONFIRMED_GROUPS)
+CENTER_KINDS = (REACHED, EXPIRED)
 MAX_PAIRS = 2048
 MAX_BODY_BYTES = 32768
 TRAILER_BYTES = 24
@@ -27,6 +30,10 @@ STORED = 2
 _PAIR = struct.Struct(">QQ")
 _TRAILER = struct.Struct(">QQQ")
 _COUNT = struct.Struct(">I")
+_NUMBERED = struct.Struct(">BQ")
+# the head of a group's message as this library writes it: its size, {number: u64, accepted: u64}, both at their full width
+GROUP_HEAD = struct.Struct(">10sQ10sQ")
+HEAD_START, HEAD_REST = b"\x23\x82\xa6number\xcf", b"\xa8accepted\xcf"
 encode_trailer = _TRAILER.pack
 
 
@@ -38,11 +45,29 @@ def split_trailer(content: bytes) -> tuple[bytes, int, int, int]:
     return content[:-TRAILER_BYTES], entered, message_id, left
 
 
+def split_group_content(content: bytes) -> tuple[int, int, bytes, int, int, int]:
+    """(number, accepted, body, id of the server where it entered, message id there, id of the server where it left) [P-7.8].
+
+    number: in the group, 0 for QoS 0; accepted: µs since 1970. BAD_COMMAND for a head, a trailer or a body that cannot be.
+    """
+    size = len(content)
+    if GROUP_HEAD.size + TRAILER_BYTES <= size <= GROUP_HEAD.size + TRAILER_BYTES + MAX_BODY_BYTES:
+        start, number, rest, accepted = GROUP_HEAD.unpack_from(content)
+        if start == HEAD_START and rest == HEAD_REST:
+            trailer = _TRAILER.unpack_from(content, size - TRAILER_BYTES)
+            return number, accepted, content[GROUP_HEAD.size : -TRAILER_BYTES], *trailer
+    head = 1 + content[0] if content else 1
+    if not head + TRAILER_BYTES <= size <= head + TRAILER_BYTES + MAX_BODY_BYTES:
+        raise RemoteProtocolError(ErrorCode.BAD_COMMAND, "a group's message without head and trailer, or too long", field="content")
+    fields = Fields.unpack(content[1:head])
+    return fields.number("number", 64), fields.number("accepted", 64), *split_trailer(content[head:])
+
+
 def encode_pairs(kind: int, pairs: Iterable[tuple[int, int]]) -> bytes:
-    """The content of a RECEIPT: `kind` 1-3, then 1 to 2,048 pairs of u64 [P-7.2], [P-7.3]; LocalProtocolError otherwise."""
+    """The content of a RECEIPT: `kind` 1-4, then 1 to 2,048 pairs of u64 [P-7.2], [P-7.3]; LocalProtocolError otherwise."""
     numbers = list(itertools.chain.from_iterable(pairs))
     count = len(numbers)
-    if not 1 <= kind <= REACHED or not 0 < count <= 2 * MAX_PAIRS or count & 1:
+    if not 1 <= kind <= EXPIRED or not 0 < count <= 2 * MAX_PAIRS or count & 1:
         raise LocalProtocolError(ErrorCode.BAD_COMMAND, f"a receipt of kind {kind} with {count} numbers", field="content")
     try:
         return struct.pack(f">B{count}Q", kind, *numbers)
@@ -55,7 +80,7 @@ def decode_pairs(content: bytes) -> tuple[int, list[tuple[int, int]]]:
     size = len(content) - 1
     if size < 16 or size & 15 or size > 16 * MAX_PAIRS:
         raise RemoteProtocolError(ErrorCode.BAD_COMMAND, f"a receipt of {size + 1} bytes", field="content")
-    if not 1 <= content[0] <= REACHED:
+    if not 1 <= content[0] <= EXPIRED:
         raise RemoteProtocolError(ErrorCode.BAD_COMMAND, f"a receipt of kind {content[0]}", field="kind")
     if size == 16:
         return content[0], [_PAIR.unpack_from(content, 1)]
@@ -67,6 +92,23 @@ def decode_settling(content: bytes) -> int:
     if content != b"\x01" and content != b"\x02":
         raise RemoteProtocolError(ErrorCode.BAD_COMMAND, "not a settling", field="content")
     return content[0]
+
+
+def encode_numbered_settling(number: int) -> bytes:
+    """The content of the reply to a post: stored, under this number in its group [P-8.8]; LocalProtocolError for 0."""
+    if not 0 < number < 1 << 64:
+        raise LocalProtocolError(ErrorCode.BAD_COMMAND, f"no post has the number {number}", field="content")
+    return _NUMBERED.pack(STORED, number)
+
+
+def decode_numbered_settling(content: bytes) -> tuple[int, int]:
+    """(2 stored, number) of the reply to a post; RemoteProtocolError(BAD_COMMAND) for anything else [P-8.8]."""
+    if len(content) != _NUMBERED.size:
+        raise RemoteProtocolError(ErrorCode.BAD_COMMAND, "not a settling with a number", field="content")
+    settling, number = _NUMBERED.unpack(content)
+    if settling != STORED or not number:
+        raise RemoteProtocolError(ErrorCode.BAD_COMMAND, f"a settling {settling} with the number {number}", field="content")
+    return settling, number
 
 
 def encode_count(count: int) -> bytes:

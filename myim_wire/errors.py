@@ -47,7 +47,10 @@ class ErrorCode(enum.IntEnum):
     SLOW_DOWN = 71
     STORE_UNAVAILABLE = 72
     RECIPIENT_FULL = 73
+    NOT_MEMBER = 74
+    MUTED = 75
     RENEWAL_REFUSED = 76
+    LIMIT_REACHED = 77
 
 
 class ProtocolError(Exception):

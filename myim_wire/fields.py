@@ -91,3 +91,26 @@ class Fields:
             if type(item) is not dict:
                 raise self._bad(f"{name}.{index}")
         return [Fields(item, f"{self._path}{name}.{index}.") for index, item in enumerate(value)]
+
+    def numbers(self, name: str, bits: int, max_count: int) -> list[int]:
+        """A list of at most `max_count` unsigned integers of at most `bits` bits."""
+        values = self._values.get(name)
+        if type(values) is not list or len(values) > max_count:
+            raise self._bad(name)
+        for index, value in enumerate(values):
+            if type(value) is not int or not 0 <= value < 1 << bits:
+                raise self._bad(f"{name}.{index}")
+        return values
+
+    def rows(self, name: str, bits: int, width: int, max_count: int) -> list[list[int]]:
+        """A list of at most `max_count` lists of exactly `width` unsigned integers of at most `bits` bits."""
+        values = self._values.get(name)
+        if type(values) is not list or len(values) > max_count:
+            raise self._bad(name)
+        for index, row in enumerate(values):
+            if type(row) is not list or len(row) != width:
+                raise self._bad(f"{name}.{index}")
+            for place, value in enumerate(row):
+                if type(value) is not int or not 0 <= value < 1 << bits:
+                    raise self._bad(f"{name}.{index}.{place}")
+        return values

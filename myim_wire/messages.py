@@ -11,8 +11,8 @@ import enum
 import struct
 from typing import NamedTuple
 
+from myim_wire.bodies import CENTER_KINDS, GROUP_HEAD, HEAD_REST, HEAD_START, MAX_PAIRS, TERMINAL_KINDS, TRAILER_BYTES, encode_error_content
 from myim_wire.bodies import MAX_BODY_BYTES as MAX_BODY_BYTES
-from myim_wire.bodies import MAX_PAIRS, TRAILER_BYTES, encode_error_content
 from myim_wire.bodies import ErrorContent as ErrorContent
 from myim_wire.bodies import decode_error as decode_error
 from myim_wire.bodies import decode_pairs as decode_pairs
@@ -74,7 +74,7 @@ class Shape(enum.Enum):
     EMPTY = (0, 0)
     BODY = (0, MAX_BODY_BYTES)
     TRAILED_BODY = (TRAILER_BYTES, MAX_BODY_BYTES + TRAILER_BYTES)
-    HEADED_BODY = (TRAILER_BYTES + 1, MAX_ENCODED_BYTES)
+    HEADED_BODY = (2 + TRAILER_BYTES, 256 + MAX_BODY_BYTES + TRAILER_BYTES)
     STRUCTURE = (1, MAX_ENCODED_BYTES)
     PAIRS = (17, 1 + MAX_PAIRS * 16)
     SETTLING = (1, 1)
@@ -173,6 +173,8 @@ _pack_long = struct.Struct(">BBBBBQQQ").pack
 _unpack_head = struct.Struct(">BBQQQ").unpack_from
 _ADDRESS_AND_TIME = struct.Struct(">QQQ")
 _pack_trailer = struct.Struct(">QQQ").pack
+_pack_group_head = struct.Struct(">BBBBQQQ10sQ10sQ").pack
+_GROUP_AROUND = GROUP_HEAD.size + TRAILER_BYTES
 _HEAD_BYTES = 26
 _ADDRESS_BYTES = 16
 _MIN_BYTES = 1 + _HEAD_BYTES
@@ -287,6 +289,25 @@ def encode_delivery(qos: int, user: int, target: int, time: int, body: bytes, tr
         raise LocalProtocolError(ErrorCode.BAD_FRAME, f"a number does not fit: {error}") from None
 
 
+def encode_group_delivery(
+    qos: int, user: int, group: int, time: int, number: int, accepted: int, body: bytes, trailer: tuple[int, int, int]
+) -> bytes:
+    """A GROUP_MESSAGE from a center to a terminal, the same for all members; number 0: QoS 0, not stored [P-7.8].
+
+    accepted: µs since 1970; trailer as in encode_delivery. LocalProtocolError as there.
+    """
+    size = len(body) + _GROUP_AROUND
+    try:
+        if _MAX_SHORT_CONTENT < size <= _MAX_MEDIUM_CONTENT and qos <= QOS1:
+            total = size + 28
+            head = _pack_group_head(total & 127 | 128, total >> 7, 3, qos, user, group, time, HEAD_START, number, HEAD_REST, accepted)
+            return head + body + _pack_trailer(*trailer)
+        content = GROUP_HEAD.pack(HEAD_START, number, HEAD_REST, accepted) + body + _pack_trailer(*trailer)
+        return encode_message(3, qos, user, group, time, content)
+    except struct.error as error:
+        raise LocalProtocolError(ErrorCode.BAD_FRAME, f"a number does not fit: {error}") from None
+
+
 def _encode_rare(command: int, flags: int, user: int, target: int, time: int, content: bytes, address: tuple[int, int] | None) -> bytes:
     check = LEGAL_FROM_EITHER[command][flags | ADDRESS if address else flags]
     if check == _Check.IS_PING and flags in (0, QOS1) and not (user or target or time or content or address):
@@ -325,6 +346,8 @@ def content_shape(message: Message, side: Side) -> Shape | None:
     layout = LAYOUTS[Command(message.command)]
     if message.flags & ERROR and message.flags & REPLY:
         return Shape.STRUCTURE
+    if message.command == Command.OFFLINE_FETCH and message.target and (message.flags & REPLY or side is Side.TERMINAL):
+        return Shape.STRUCTURE  # of a group [P-7.8]
     if message.flags & REPLY:
         return layout.reply
     return layout.from_terminal if side is Side.TERMINAL else layout.from_center
@@ -333,8 +356,8 @@ def content_shape(message: Message, side: Side) -> Shape | None:
 def check_content(message: Message, side: Side) -> None:
     """Raise RemoteProtocolError if the size of the content is not of the shape the table says for `side` [P-7.1].
 
-    UNKNOWN_COMMAND: not in the table; TOO_LARGE: a body [P-3.5]; BAD_COMMAND with field "content": all else. What is inside a
-    structure or a receipt is for its decoder to judge.
+    UNKNOWN_COMMAND: not in the table; TOO_LARGE: a body [P-3.5]; BAD_COMMAND with field "kind": a receipt that is not this side's,
+    with field "content": all else. What is inside a structure or a receipt is for its decoder to judge.
     """
     shape = content_shape(message, side)
     if shape is None:
@@ -345,6 +368,8 @@ def check_content(message: Message, side: Side) -> None:
         raise RemoteProtocolError(ErrorCode.TOO_LARGE, f"a body of {size} bytes")
     if not smallest <= size <= largest or (shape is Shape.KEY_OR_NOTHING and 0 < size < largest):
         raise RemoteProtocolError(ErrorCode.BAD_COMMAND, f"a content of {size} bytes", field="content")
+    if shape is Shape.PAIRS and message.content[0] not in (TERMINAL_KINDS if side is Side.TERMINAL else CENTER_KINDS):
+        raise RemoteProtocolError(ErrorCode.BAD_COMMAND, f"a receipt of kind {message.content[0]}", field="kind")
 
 
 def slot_of(time: int) -> int:
