@@ -116,7 +116,7 @@ class ListedMember:
 
 @dataclass(frozen=True, slots=True)
 class ListedPending:
-    """A request, or an invitation by `by` (0 for a request), with its words, and when it was made."""
+    """A request by the user itself, with its words, or an invitation by another; and when it was made."""
 
     user: int
     kind: PendingKind

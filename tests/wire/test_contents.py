@@ -16,12 +16,15 @@ from myim_wire.bodies import (
     ErrorContent,
     decode_count,
     decode_error,
+    decode_numbered_settling,
     decode_pairs,
     decode_settling,
     encode_count,
     encode_error_content,
+    encode_numbered_settling,
     encode_pairs,
     encode_trailer,
+    split_group_content,
     split_trailer,
 )  # fmt: skip
 from myim_wire.contents import (
@@ -34,17 +37,15 @@ from myim_wire.contents import (
     encode_lookup,
     encode_servers,
 )  # fmt: skip
-from myim_wire.errors import ErrorCode, LocalProtocolError, ProtocolError, RemoteProtocolError
+from myim_wire.errors import ErrorCode, LocalProtocolError, ProtocolError
 from myim_wire.messages import ERROR, REPLY, Command, decode_messages, encode_error
 from myim_wire.packing import MAX_DEPTH, MAX_ITEMS, pack_map, unpack_map
 from tests.wire.fixed import GRANT, SERVERS, SESSION_KEY, TOKEN
+from tests.wire.structures import dotted, field_of, places, put, without, wrongly_typed
 
-
-def field_of(call: Callable[[], object]) -> str | None:
-    with pytest.raises(RemoteProtocolError) as caught:
-        call()
-    assert caught.value.code == ErrorCode.BAD_COMMAND
-    return caught.value.field
+TRAILER = encode_trailer(1, 2, 3)
+GROUP_HEAD = pack_map({"number": 7, "accepted": 9})
+FULL_HEAD = b"\x82\xa6number\xcf" + bytes(7) + b"\x07\xa8accepted\xcf" + bytes(7) + b"\x09"  # as this library writes it
 
 
 def nested(depth: int) -> bytes:
@@ -120,7 +121,7 @@ def test_any_bytes_give_a_map_or_a_protocol_error(data: bytes) -> None:
 
 DECODERS: list[Callable[[bytes], object]] = [
     unpack_map, decode_servers, RenewedToken.decode, decode_lookup, FoundUser.decode, Credentials.decode, Grant.decode, decode_error,
-    decode_pairs, decode_count, decode_settling, split_trailer,
+    decode_pairs, decode_count, decode_settling, decode_numbered_settling, split_trailer, split_group_content,
 ]  # fmt: skip
 
 STRUCTURES: dict[str, tuple[Callable[[bytes], object], bytes]] = {
@@ -133,59 +134,23 @@ STRUCTURES: dict[str, tuple[Callable[[bytes], object], bytes]] = {
     "error": (decode_error, encode_error_content(ErrorCode.SLOW_DOWN, "too fast", 5, "content")),
 }
 OPTIONAL = {("credentials", "terminal"), ("error", "retry_ms"), ("error", "field")}
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path of every field in a structure, lists by their first element."""
-    found: list[tuple[Any, ...]] = []
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            found += [(*path, key), *places(inner, (*path, key))]
-    elif isinstance(value, list) and value:
-        found += places(value[0], (*path, 0))
-    return found
-
-
-def put(value: Any, place: dict[str, Any], key: str) -> None:
-    place[key] = value
-
-
 FIELDS = [(name, path) for name, (_, content) in STRUCTURES.items() for path in places(msgpack.unpackb(content))]
-WRONG: list[Any] = [None, -1, 2**64 - 1, "no such thing", b"x", True, [], [1], {}, {"k": 1}]
 
 
-def changed(content: bytes, path: tuple[Any, ...], change: Callable[[dict[str, Any], str], None]) -> bytes:
-    value = msgpack.unpackb(content)
-    place = value
-    for step in path[:-1]:
-        place = place[step]
-    change(place, path[-1])
-    packed: bytes = msgpack.packb(value)
-    return packed
-
-
-@pytest.mark.parametrize(("name", "path"), FIELDS, ids=lambda value: value if isinstance(value, str) else ".".join(map(str, value)))
+@pytest.mark.parametrize(("name", "path"), FIELDS, ids=lambda value: value if isinstance(value, str) else dotted(value))
 def test_each_field_missing_null_or_wrongly_typed_is_refused_by_name(name: str, path: tuple[Any, ...]) -> None:
     decode, content = STRUCTURES[name]
-    dotted = ".".join(map(str, path))
-    missing = changed(content, path, lambda place, key: place.pop(key))
-    if (name, dotted) in OPTIONAL:
+    missing = without(content, path)
+    if (name, dotted(path)) in OPTIONAL:
         decode(missing)
     else:
-        assert field_of(lambda: decode(missing)) == dotted
-    if dotted != "last_login":
-        assert field_of(lambda: decode(changed(content, path, lambda place, key: place.update({key: None})))) == dotted
-    right = msgpack.unpackb(content)
-    for step in path:
-        right = right[step]
-    refused = 0
-    for wrong in WRONG[1:]:
-        if type(wrong) is type(right) and dotted not in ("op", "servers.0.role"):
-            continue
-        data = changed(content, path, partial(put, wrong))
-        assert (field_of(partial(decode, data)) or "").startswith(dotted)
-        refused += 1
-    assert refused >= 6
+        assert field_of(lambda: decode(missing)) == dotted(path)
+    faults = list(wrongly_typed(content, path))[dotted(path) == "last_login" :]
+    for fault in faults:
+        assert (field_of(partial(decode, fault)) or "").startswith(dotted(path))
+    assert len(faults) >= 7
+    if dotted(path) in ("op", "servers.0.role"):
+        assert field_of(lambda: decode(put(content, path, "no such thing"))) == dotted(path)
 
 
 @pytest.mark.parametrize(("name", "field", "value"), [
@@ -199,7 +164,7 @@ def test_each_field_missing_null_or_wrongly_typed_is_refused_by_name(name: str, 
 def test_a_field_out_of_its_range_is_refused_by_name(name: str, field: str, value: Any) -> None:
     decode, content = STRUCTURES[name]
     path = ("servers", 0, field) if name == "servers" and field != "servers" else (field,)
-    found = field_of(lambda: decode(changed(content, path, lambda place, key: place.update({key: value}))))
+    found = field_of(lambda: decode(put(content, path, value)))
     assert found is not None and found.startswith(".".join(map(str, path)))
 
 
@@ -231,7 +196,7 @@ def test_a_refusal_keeps_names_and_a_goodbye_is_no_reply() -> None:
     assert decode_error(goodbye.content) == ErrorContent(9, "bye")
 
 
-@given(st.integers(1, 3), st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)), min_size=1, max_size=70))
+@given(st.integers(1, 4), st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)), min_size=1, max_size=70))
 def test_receipts_are_read_as_written(kind: int, pairs: list[tuple[int, int]]) -> None:
     assert decode_pairs(encode_pairs(kind, pairs)) == (kind, pairs)
 
@@ -243,7 +208,7 @@ def test_a_receipt_without_whole_pairs_or_with_too_many_is_refused(content: byte
     assert field_of(lambda: decode_pairs(content)) == "content"
 
 
-@pytest.mark.parametrize("kind", [0, 4, 255])
+@pytest.mark.parametrize("kind", [0, 5, 255])
 def test_a_receipt_of_unknown_kind_is_refused(kind: int) -> None:
     assert field_of(lambda: decode_pairs(bytes([kind]) + bytes(16))) == "kind"
     with pytest.raises(LocalProtocolError):
@@ -271,3 +236,47 @@ def test_settlings_and_counts_have_one_form() -> None:
     for content in (b"", b"\x00", b"\x03", b"\x01\x01"):
         assert field_of(partial(decode_settling, content)) == "content"
     assert field_of(lambda: decode_count(bytes(3))) == "content"
+
+
+@given(st.integers(1, 2**64 - 1))
+def test_a_settling_with_a_number_is_read_as_written(number: int) -> None:
+    assert decode_numbered_settling(encode_numbered_settling(number)) == (2, number)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x02", b"\x02" + bytes(8), b"\x01" * 9, b"\x02" + b"\x01" * 7, b"\x02" + b"\x01" * 9])
+def test_a_settling_without_a_number_or_not_as_stored_is_refused(content: bytes) -> None:
+    assert field_of(lambda: decode_numbered_settling(content)) == "content"
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**64])
+def test_a_number_that_no_post_has_is_not_written(number: int) -> None:
+    with pytest.raises(LocalProtocolError):
+        encode_numbered_settling(number)
+
+
+def headed(head: bytes, body: bytes = b"body", trailer: bytes = TRAILER) -> bytes:
+    return bytes([len(head)]) + head + body + trailer
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.binary(max_size=100), st.booleans())
+def test_the_head_of_a_groups_message_may_be_any_msgpack_with_its_fields(number: int, accepted: int, body: bytes, is_more: bool) -> None:
+    head = pack_map({"accepted": accepted, "number": number, **({"more": "x" * 200} if is_more else {})})
+    assert split_group_content(headed(head, body)) == (number, accepted, body, 1, 2, 3)
+
+
+@pytest.mark.parametrize(("content", "field"), [
+    (b"", "content"), (b"\x00", "content"), (headed(b""), "content"), (b"\xff" + bytes(100), "content"),
+    (headed(GROUP_HEAD)[:-5], "content"),
+    (headed(GROUP_HEAD, b"", TRAILER[:23]), "content"), (headed(GROUP_HEAD, bytes(32769)), "content"), (headed(b"\x90"), "content"),
+    (headed(FULL_HEAD, bytes(32769)), "content"), (headed(FULL_HEAD, b"", TRAILER[:23]), "content"), (headed(FULL_HEAD[:-1]), "content"),
+    (headed(pack_map({"number": 1})), "accepted"), (headed(pack_map({"accepted": 1})), "number"),
+    (headed(pack_map({"number": -1, "accepted": 1})), "number"), (headed(pack_map({"number": 1, "accepted": None})), "accepted"),
+])  # fmt: skip
+def test_a_groups_message_without_head_or_trailer_or_with_too_much_between_is_refused(content: bytes, field: str) -> None:
+    assert field_of(lambda: split_group_content(content)) == field
+
+
+@pytest.mark.parametrize("head", [GROUP_HEAD, FULL_HEAD])
+def test_the_longest_body_fits_between_head_and_trailer(head: bytes) -> None:
+    body = bytes(32768)
+    assert split_group_content(headed(head, body)) == (7, 9, body, 1, 2, 3)

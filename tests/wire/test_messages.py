@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from myim_wire.bodies import split_group_content
 from myim_wire.errors import ErrorCode, LocalProtocolError, ProtocolError, RemoteProtocolError
 from myim_wire.messages import (
     ADDRESS,
@@ -29,6 +30,7 @@ from myim_wire.messages import (
     content_shape,
     decode_messages,
     encode_delivery,
+    encode_group_delivery,
     encode_message,
     encode_trailer,
     name_time,
@@ -167,6 +169,25 @@ def test_a_delivery_is_the_same_bytes_as_the_message_with_its_trailer(qos: int, 
     assert delivery == encode_message(Command.USER_MESSAGE, qos, user, target, time, body + encode_trailer(entered, message_id, left))
 
 
+@given(st.integers(0, 1), st.binary(max_size=200) | st.binary(min_size=16_280, max_size=16_400), st.lists(U64, min_size=8, max_size=8))
+def test_a_delivery_to_a_group_is_a_message_with_head_body_and_trailer(qos: int, body: bytes, numbers: list[int]) -> None:
+    user, group, time, number, accepted, entered, message_id, left = numbers
+    delivery = encode_group_delivery(qos, user, group, time, number, accepted, body, (entered, message_id, left))
+    (message,) = decode_messages(delivery, LEGAL_FROM_CENTER)
+    assert message[:5] == (Command.GROUP_MESSAGE, qos, user, group, time) and encode_message(*message) == delivery
+    check_content(message, Side.CENTER)
+    assert split_group_content(message.content) == (number, accepted, body, entered, message_id, left)
+
+
+@pytest.mark.parametrize("arguments", [
+    (2, 1, 1, 1, 1, 1), (0, -1, 1, 1, 1, 1), (0, 1, 2**64, 1, 1, 1), (0, 1, 1, 1, -1, 1), (0, 1, 1, 1, 1, 2**64),
+])  # fmt: skip
+@pytest.mark.parametrize("size", [0, 100, 32_768])
+def test_a_delivery_to_a_group_that_does_not_fit_is_not_written(arguments: tuple[int, int, int, int, int, int], size: int) -> None:
+    with pytest.raises(LocalProtocolError):
+        encode_group_delivery(*arguments, bytes(size), (1, 2, 3))
+
+
 @given(st.binary(max_size=200) | st.lists(st.sampled_from([b"\x03\x01\x01", b"\x1b\x02\x01" + HEAD, b"\x80", b"\xff\x7f"])).map(b"".join))
 def test_any_bytes_give_messages_that_are_written_the_same_or_a_protocol_error(plaintext: bytes) -> None:
     for legal in (LEGAL_FROM_TERMINAL, LEGAL_FROM_CENTER):
@@ -194,7 +215,8 @@ def test_contents_have_the_size_of_their_shape_or_are_refused(command: Command, 
                 if shape is Shape.BODY:
                     assert error.code == ErrorCode.TOO_LARGE and size > MAX_BODY_BYTES
                 elif shape is not None:
-                    assert (error.code, error.field) == (ErrorCode.BAD_COMMAND, "content")
+                    wrong = "kind" if shape is Shape.PAIRS and shape.value[0] <= size <= shape.value[1] else "content"
+                    assert (error.code, error.field) == (ErrorCode.BAD_COMMAND, wrong)
             else:
                 assert shape is not None and shape.value[0] <= size <= shape.value[1]
 
@@ -218,6 +240,24 @@ def test_a_content_of_the_right_size_passes_and_another_is_refused(
     else:
         with pytest.raises(RemoteProtocolError):
             check_content(message, side)
+
+
+@pytest.mark.parametrize(("kind", "side"), [(1, Side.TERMINAL), (2, Side.TERMINAL), (3, Side.CENTER), (4, Side.CENTER)])
+def test_a_receipt_is_of_a_kind_that_its_side_says(kind: int, side: Side) -> None:
+    message = Message(Command.RECEIPT, 0, 1, 0, 0, bytes([kind]) + bytes(16))
+    check_content(message, side)
+    with pytest.raises(RemoteProtocolError) as caught:
+        check_content(message, Side.CENTER if side is Side.TERMINAL else Side.TERMINAL)
+    assert (caught.value.code, caught.value.field) == (ErrorCode.BAD_COMMAND, "kind")
+
+
+@pytest.mark.parametrize(("flags", "side"), [(QOS1, Side.TERMINAL), (REPLY, Side.CENTER)])
+def test_a_fetch_that_names_a_group_is_a_structure_both_ways(flags: int, side: Side) -> None:
+    of_own = Message(Command.OFFLINE_FETCH, flags, 1, 0, 3, b"")
+    of_group = of_own._replace(target=1000)
+    assert content_shape(of_own, side) is (Shape.EMPTY if side is Side.TERMINAL else Shape.COUNT)
+    assert content_shape(of_group, side) is Shape.STRUCTURE
+    assert content_shape(of_group._replace(flags=0), Side.CENTER) is None
 
 
 @given(st.integers(0, 2**62), st.integers(0, 2**62), st.integers(0, SLOTS - 1))
