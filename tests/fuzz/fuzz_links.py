@@ -1,7 +1,7 @@
 """Fuzzes a link's flights and batches: `python tests/fuzz/fuzz_links.py -atheris_runs=N`. Only ProtocolError may come out.
 
 The first byte says where the rest is heard: at a fresh listener, a fresh dialer, a listener that waits for the proof, or as batches under
-TLS or with a MAC (made right if the high bit is set, so that what is in it is reached).
+TLS or with a MAC (made right if the high bit is set, so that what is in it is reached). Every message of a batch is read as its kind says.
 """
 
 from __future__ import annotations
@@ -9,16 +9,27 @@ from __future__ import annotations
 import hashlib
 import struct
 import sys
+from collections.abc import Callable
 
 import atheris
 
 with atheris.instrument_imports(include=["myim_wire"]):
     from cluster.identity import make_identity
-    from myim_wire.errors import ProtocolError
+    from myim_wire import group_peer_messages as groups
+    from myim_wire import peer_messages as peers
+    from myim_wire.errors import ErrorCode, ProtocolError, RemoteProtocolError
     from myim_wire.link_batches import LAST_OWN_KIND, BatchDecoder, decode_own, encode_own
     from myim_wire.link_handshake import LinkHandshake, Role, Self
     from tests.wire.fixed import fixed
 
+READERS: dict[int, Callable[[bytes], object]] = {
+    peers.OPEN: peers.decode_open, peers.FOLLOW: peers.decode_follow, peers.END: peers.decode_lane, peers.RECEIVED: peers.decode_lane,
+    peers.RETURNED: peers.decode_lane, peers.POKE: peers.decode_poke, peers.CAME: peers.decode_came, peers.COPY: peers.decode_copy,
+    peers.RECEIPTS: peers.decode_receipts, peers.DRAIN: peers.decode_drain, peers.ONCE: peers.decode_once,
+    peers.ASK: lambda message: peers.decode_ask(message[1:]), peers.PLACES: lambda message: peers.decode_places(message[1:]),
+    groups.POSTED: groups.decode_posted, groups.GROUP_CHANGED: groups.decode_group_changed,
+    groups.UNINTERESTED: groups.decode_uninterested, groups.INTERESTED: groups.decode_interested,
+}  # fmt: skip
 KEY = fixed("link key")
 EAST, WEST = make_identity(fixed("east")), make_identity(fixed("west"))
 
@@ -54,6 +65,8 @@ def decode(data: bytes, key: bytes, step: int) -> list[bytes]:
     for message in found:
         if message[0] <= LAST_OWN_KIND:
             read_own(message)
+        elif message[0] in READERS:
+            read_of_center(message)
     return found
 
 
@@ -64,6 +77,23 @@ def read_own(message: bytes) -> None:
     except ProtocolError:
         return
     assert encode_own(kind, number) == message
+
+
+def read_of_center(message: bytes) -> None:
+    """What a center says, read; what is read of groups is written again and has to be the same bytes."""
+    try:
+        said = READERS[message[0]](message)
+    except RemoteProtocolError as error:
+        assert error.code == ErrorCode.BAD_FRAME
+        return
+    if isinstance(said, groups.Posted):
+        assert groups.encode_posted(said[:4], *said[4:]) == message
+    elif message[0] == groups.GROUP_CHANGED:
+        assert groups.encode_group_changed(*groups.decode_group_changed(message)) == message
+    elif message[0] == groups.INTERESTED:
+        assert groups.encode_interested(groups.decode_interested(message)) == message
+    elif message[0] == groups.UNINTERESTED:
+        assert groups.encode_uninterested(groups.decode_uninterested(message)) == message
 
 
 def one_input(data: bytes) -> None:

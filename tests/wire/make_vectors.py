@@ -6,21 +6,50 @@ second time, with HMAC and SHA-256 alone, straight from the clauses.
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
-from myim_wire.bodies import encode_count, encode_error_content, encode_pairs, encode_trailer
+from myim_wire.bodies import encode_count, encode_error_content, encode_numbered_settling, encode_pairs, encode_trailer
 from myim_wire.contents import FoundUser, RenewedToken, encode_lookup, encode_servers
 from myim_wire.errors import ErrorCode
 from myim_wire.frames import encode_frame
-from myim_wire.messages import ERROR, FIRST, PING_ANSWER, PING_ASK, QOS1, REPLY, Command, encode_message
+from myim_wire.group_contents import encode_group_fetch
+from myim_wire.messages import (
+    ERROR,
+    FIRST,
+    PING_ANSWER,
+    PING_ASK,
+    QOS1,
+    REPLY,
+    Command,
+    decode_messages,
+    encode_group_delivery,
+    encode_message,
+)  # fmt: skip
 from myim_wire.records import SealingKey
 from tests.wire.fixed import MICROSECONDS, SERVERS, SESSION_KEY, TICKET, TICKET_KEY, TOKEN, fixed
+from tests.wire.group_examples import (
+    ANN,
+    BEHIND,
+    BOB,
+    CHANGED,
+    EVE,
+    FETCHED,
+    GROUP,
+    GROUPS,
+    MEMBERS,
+    PENDING,
+    REQUESTS,
+    STATE,
+    TOLD,
+)  # fmt: skip
 from tests.wire.make_handshake_vectors import center_vector, hpke_vector, login_vector, rekey_vector
 
 VECTORS = Path(__file__).parent / "vectors"
-ANN, BOB = TICKET.user, 42
+TEXT = "Grüße 你好 🙂".encode()
+ORIGIN = 0x1122334455667788, 99, 0x2233445566778899
 NAME = MICROSECONDS // 64 * 64 + TICKET.slot
 
 
@@ -87,23 +116,64 @@ def bad_messages() -> list[tuple[str, bytes, ErrorCode]]:
     ]
 
 
+def _post(name: str, qos: int, number: int, accepted: int, body: bytes) -> dict[str, Any]:
+    message = decode_messages(encode_group_delivery(qos, BOB, GROUP, NAME, number, accepted, body, ORIGIN))[0]
+    return _message(name, "center", *message[:6], body=body.hex(), number=str(number), accepted=str(accepted))
+
+
+def group_messages() -> list[dict[str, Any]]:
+    """What is said about groups, in it and about its messages."""
+    t, c = "terminal", "center"
+    times = itertools.count(NAME, 64)
+    asked = [
+        _message(f"group: {one.op}", t, Command.GROUP, QOS1, ANN, 0 if one.op in ("create", "list") else GROUP, next(times), one.encode())
+        for one in REQUESTS
+    ]
+    answered = [
+        _message(f"{name} answered", c, Command.GROUP, REPLY, ANN, target, NAME, content)
+        for name, target, content in (
+            ("group: describe", GROUP, STATE.encode()), ("group: list", 0, GROUPS.encode()),
+            ("group: members", GROUP, MEMBERS.encode()), ("group: pending", GROUP, PENDING.encode()),
+        )
+    ]  # fmt: skip
+    pushed = [
+        _message(name, c, Command.GROUP, 0, 0, target, 0, content)
+        for name, target, content in (
+            ("a group changed", GROUP, CHANGED.encode()), ("a group's number", GROUP, BEHIND.encode()),
+            ("all groups of the user", 0, TOLD.encode()),
+        )
+    ]  # fmt: skip
+    refusal = encode_error_content(ErrorCode.NOT_MEMBER, "no member of the group")
+    return [
+        *asked, *answered, *pushed,
+        _message("a post, first", t, Command.GROUP_MESSAGE, QOS1 | FIRST, ANN, GROUP, NAME, TEXT),
+        _message("its settling: stored under a number", c, Command.GROUP_MESSAGE, REPLY, ANN, GROUP, NAME, encode_numbered_settling(17)),
+        _message("a post refused", c, Command.GROUP_MESSAGE, REPLY | ERROR, ANN, GROUP, NAME, refusal),
+        _message("a group message, QoS 0", t, Command.GROUP_MESSAGE, 0, ANN, GROUP, NAME + 64, TEXT),
+        _post("a delivered post", QOS1, 17, MICROSECONDS, TEXT),
+        _post("a delivered group message, QoS 0", 0, 0, MICROSECONDS, b""),
+        _message("fetch of a group", t, Command.OFFLINE_FETCH, QOS1, ANN, GROUP, NAME, encode_group_fetch(16)),
+        _message("fetch of a group answered", c, Command.OFFLINE_FETCH, REPLY, ANN, GROUP, NAME, FETCHED.encode()),
+    ]  # fmt: skip
+
+
 def messages_vector() -> dict[str, Any]:
-    text = "Grüße 你好 🙂".encode()
-    trailer = encode_trailer(0x1122334455667788, 99, 0x2233445566778899)
+    trailer = encode_trailer(*ORIGIN)
     renewed = RenewedToken(TOKEN, SESSION_KEY, TICKET.issued, TICKET.expires)
     error = encode_error_content(ErrorCode.SLOW_DOWN, "too fast", 1500)
     t, c = "terminal", "center"
     cases = [
-        _message("a user message, QoS 1, first", t, Command.USER_MESSAGE, QOS1 | FIRST, ANN, BOB, NAME, text),
+        _message("a user message, QoS 1, first", t, Command.USER_MESSAGE, QOS1 | FIRST, ANN, BOB, NAME, TEXT),
         _message("a user message, QoS 0, empty body", t, Command.USER_MESSAGE, 0, ANN, BOB, NAME + 64),
-        _message("a user message with an address", t, Command.USER_MESSAGE, QOS1, ANN, BOB, NAME + 128, text, address=(3, 4)),
+        _message("a user message with an address", t, Command.USER_MESSAGE, QOS1, ANN, BOB, NAME + 128, TEXT, address=(3, 4)),
         _message("its settling: stored", c, Command.USER_MESSAGE, REPLY, ANN, BOB, NAME, b"\x02"),
         _message("its refusal", c, Command.USER_MESSAGE, REPLY | ERROR, ANN, BOB, NAME, error),
-        _message("a delivered user message", c, Command.USER_MESSAGE, QOS1, BOB, ANN, NAME, text + trailer, body=text.hex()),
+        _message("a delivered user message", c, Command.USER_MESSAGE, QOS1, BOB, ANN, NAME, TEXT + trailer, body=TEXT.hex()),
         _message("a receipt from a terminal", t, Command.RECEIPT, 0, ANN, 0, 0, encode_pairs(1, [(BOB, NAME), (BOB, NAME + 64)])),
         _message("a receipt for groups", t, Command.RECEIPT, 0, ANN, 0, 0, encode_pairs(2, [(1000, 17)])),
         _message("a receipt to a sender", c, Command.RECEIPT, QOS1, 0, ANN, NAME, encode_pairs(3, [(BOB, NAME)])),
         _message("its confirmation", t, Command.RECEIPT, REPLY, 0, ANN, NAME),
+        _message("what went past its expiry", c, Command.RECEIPT, 0, 0, ANN, 0, encode_pairs(4, [(BOB, NAME), (EVE, NAME + 64)])),
         _message("goodbye", t, Command.GOODBYE, 0, ANN, 0, 0),
         _message("goodbye answered", c, Command.GOODBYE, REPLY, ANN, 0, 0),
         _message(
@@ -124,8 +194,9 @@ def messages_vector() -> dict[str, Any]:
         _message("look-up answered", c, Command.LOOKUP, REPLY, ANN, 0, NAME, FoundUser(BOB, "Bob").encode()),
     ]
     return {
-        "about": "u64 values are decimal strings; address: [endpoint, center]; body: before the three u64. bad: plaintexts of records",
-        "ping_asks": PING_ASK.hex(), "ping_answers": PING_ANSWER.hex(), "cases": cases,
+        "about": "u64 values are decimal strings; address: [endpoint, center]; body: before the three u64; number, accepted: in the head "
+        "of a group's message. bad: plaintexts of records",
+        "ping_asks": PING_ASK.hex(), "ping_answers": PING_ANSWER.hex(), "cases": cases + group_messages(),
         "bad": [{"name": name, "bytes": data.hex(), "error": code} for name, data, code in bad_messages()],
     }  # fmt: skip
 

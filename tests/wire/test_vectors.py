@@ -10,19 +10,30 @@ from typing import Any
 import pytest
 
 from myim_wire import hpke
-from myim_wire.bodies import split_trailer
+from myim_wire.bodies import decode_numbered_settling, decode_pairs, split_group_content, split_trailer
 from myim_wire.connection import Connection
 from myim_wire.contents import Credentials, Grant
 from myim_wire.errors import ErrorCode, RemoteProtocolError
 from myim_wire.flights import unpad
 from myim_wire.frames import FrameDecoder
+from myim_wire.group_contents import (
+    GroupFetched,
+    GroupPage,
+    GroupState,
+    MemberPage,
+    PendingPage,
+    decode_group_fetch,
+    decode_group_push,
+    encode_group_fetch,
+)  # fmt: skip
+from myim_wire.group_requests import OPS, decode_group_request
 from myim_wire.key_schedule import KeyPair
 from myim_wire.login_flights import CredentialsReceived, Granted, Refused, ServersAsked, ServersListed
-from myim_wire.messages import PING_ASK, Message, decode_messages, encode_message
+from myim_wire.messages import PING_ASK, REPLY, Command, Message, decode_messages, encode_group_delivery, encode_message
 from myim_wire.records import OpeningKey
 from myim_wire.tokens import Ticket, TicketKey, key_id_of, open_ticket, seal_ticket
 from tests.wire.fixed import SERVERS, LoginRun, fixed, new_center_client, new_connections
-from tests.wire.make_vectors import make
+from tests.wire.make_vectors import ORIGIN, make
 
 VECTORS = Path(__file__).parent / "vectors"
 
@@ -89,8 +100,57 @@ def test_messages_of_the_page_are_read_and_written_alone_and_with_more_behind(ca
     assert encode_message(*message) == data
     if case["command"] != 0x12:
         assert decode_messages(data + PING_ASK + data)[::2] == [message, message]
-    if "body" in case:
-        assert split_trailer(message.content) == (unhex(case, "body"), 0x1122334455667788, 99, 0x2233445566778899)
+    if message.command == Command.USER_MESSAGE and "body" in case:
+        assert split_trailer(message.content) == (unhex(case, "body"), *ORIGIN)
+
+
+@pytest.mark.parametrize("case", [case for case in load("messages")["cases"] if "number" in case], ids=lambda case: case["name"])
+def test_group_messages_of_the_page_are_read_and_written(case: dict[str, Any]) -> None:
+    number, accepted, body = int(case["number"]), int(case["accepted"]), unhex(case, "body")
+    assert split_group_content(unhex(case, "content")) == (number, accepted, body, *ORIGIN)
+    names = int(case["user"]), int(case["target"]), int(case["time"])
+    assert encode_group_delivery(case["flags"], *names, number, accepted, body, ORIGIN) == unhex(case, "bytes")
+
+
+def structure(case: dict[str, Any]) -> bytes:
+    """What a case says about groups, read and written again."""
+    content, name = unhex(case, "content"), case["name"]
+    if case["command"] == Command.OFFLINE_FETCH:
+        is_asked = case["from"] == "terminal"
+        return encode_group_fetch(decode_group_fetch(content)) if is_asked else GroupFetched.decode(content).encode()
+    if case["from"] == "terminal":
+        return decode_group_request(content).encode()
+    if not case["flags"] & REPLY:
+        return decode_group_push(content).encode()
+    if "members" in name:
+        return MemberPage.decode(content).encode()
+    if "pending" in name:
+        return PendingPage.decode(content).encode()
+    return (GroupPage.decode(content) if "list" in name else GroupState.decode(content)).encode()
+
+
+GROUP_CASES = [
+    case for case in load("messages")["cases"]
+    if case["command"] == Command.GROUP or (case["command"] == Command.OFFLINE_FETCH and case["target"] != "0")
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", GROUP_CASES, ids=lambda case: case["name"])
+def test_structures_about_groups_of_the_page_are_read_and_written(case: dict[str, Any]) -> None:
+    assert structure(case) == unhex(case, "content")
+
+
+def test_the_page_has_an_example_of_every_request_about_groups() -> None:
+    asked = [case for case in GROUP_CASES if case["command"] == Command.GROUP and case["from"] == "terminal"]
+    assert {decode_group_request(unhex(case, "content")).op for case in asked} == set(OPS)
+
+
+def test_receipts_and_settlings_about_groups_of_the_page_are_read() -> None:
+    cases = {case["name"]: unhex(case, "content") for case in load("messages")["cases"]}
+    assert decode_pairs(cases["a receipt for groups"]) == (2, [(1000, 17)])
+    kind, pairs = decode_pairs(cases["what went past its expiry"])
+    assert kind == 4 and [target for target, _ in pairs] == [42, 43]
+    assert decode_numbered_settling(cases["its settling: stored under a number"]) == (2, 17)
 
 
 @pytest.mark.parametrize("case", load("messages")["bad"], ids=lambda case: case["name"])
