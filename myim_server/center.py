@@ -21,8 +21,8 @@ from gevent.server import StreamServer
 
 from myim_server.center_parts import DoorLimits, DoorParts
 from myim_server.channel_sockets import ChannelSocket, readable_watcher
-from myim_server.commands import Talk
 from myim_server.refusals import SessionRefused
+from myim_server.requests import Talk
 from myim_server.sessions import Session
 from myim_server.throttles import address_counter
 from myim_wire.center_handshake import check_binder

@@ -13,40 +13,23 @@ from myim_server.chat.lane import Lane, Letter
 from myim_server.chat.lanes import Lanes
 from myim_server.chat.party import Party
 from myim_server.chat.router import Router
+from myim_server.group_commands import GroupCommands
 from myim_server.metrics import Metrics
+from myim_server.numbering import Numbering
 from myim_server.pace import Limits, Pace
 from myim_server.refusals import RequestRefused, SessionRefused
+from myim_server.requests import Requests, Talk
 from myim_server.sessions import Session
+from myim_wire.bodies import CONFIRMED_GROUPS, CONFIRMED_MESSAGES
 from myim_wire.contents import FoundUser, RenewedToken, Server, decode_lookup, encode_servers
 from myim_wire.errors import ErrorCode, RemoteProtocolError
-from myim_wire.messages import FIRST, MAX_BODY_BYTES, PING_ANSWER, QOS1, REPLY, Command, Message, decode_pairs, encode_error, encode_message
+from myim_wire.messages import FIRST, MAX_BODY_BYTES, PING_ANSWER, QOS1, REPLY, Command, Message, decode_pairs, encode_message
 
-_KIND_MESSAGES = 1
 _MOST_FETCHES = 16
 _PING = int(Command.PING)
 _USER_MESSAGE = int(Command.USER_MESSAGE)
 _RECEIPT = int(Command.RECEIPT)
 _make = tuple.__new__
-
-
-class Numbering:
-    """Message ids and accepted times of this center: ids never repeat, over restarts neither; accepted times never fall."""
-
-    __slots__ = ("_next_id", "_accepted", "_wall")
-
-    def __init__(self, boot: int, wall: Callable[[], int]) -> None:
-        """boot: the how-many-th start of this node; wall: microseconds since 1970."""
-        self._next_id = boot << 40
-        self._accepted = 0
-        self._wall = wall
-
-    def take(self, count: int) -> tuple[int, int]:
-        """(first message id, first accepted time) of `count` consecutive ones."""
-        first_id = self._next_id + 1
-        self._next_id += count
-        accepted = max(self._wall(), self._accepted + 1)
-        self._accepted = accepted + count
-        return first_id, accepted
 
 
 class Names(Protocol):
@@ -57,36 +40,29 @@ class Names(Protocol):
 
 
 class Services(NamedTuple):
-    """What commands ask besides the router: names, token renewal (user, slot -> token, may block), the server list, rekey, greenlets,
-    log."""
+    """What commands ask besides the router: names, token renewal (user, slot -> token, may block), the server list."""
 
     names: Names
     renew: Callable[[Any], RenewedToken]
     servers: Callable[[], Sequence[Server]]
-    spawn: Callable[..., Any]
-    log_fault: Callable[[str, BaseException], None]
-
-
-class Talk:
-    """One session's side of the conversation: its party, its ticket, its connection's rekey, its pace."""
-
-    __slots__ = ("party", "ticket", "rekey", "pace", "fetch_times", "is_renewing")
-
-    def __init__(self, party: Party, ticket: Any, rekey: Callable[[], bytes], pace: Pace) -> None:
-        """rekey: seals the frame that answers a terminal's REKEY."""
-        self.party = party
-        self.ticket = ticket
-        self.rekey = rekey
-        self.pace = pace
-        self.fetch_times: list[int] = []
-        self.is_renewing = False  # its token
 
 
 class Commands:
     """Takes what terminals say."""
 
-    def __init__(self, router: Router, numbering: Numbering, limits: Limits, services: Services, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        router: Router,
+        numbering: Numbering,
+        limits: Limits,
+        services: Services,
+        requests: Requests,
+        groups: GroupCommands,
+        metrics: Metrics,
+    ) -> None:
         self._router = router
+        self._requests = requests
+        self._groups = groups
         self._lanes: Lanes = router.lanes
         self._numbering = numbering
         self._limits = limits
@@ -104,6 +80,8 @@ class Commands:
             Command.REKEY: self._rekey,
             Command.TOKEN: self._token,
             Command.LOOKUP: self._look_up,
+            Command.GROUP: groups.request,
+            Command.GROUP_MESSAGE: groups.post,
         }
 
     def begin(self, party: Party, ticket: Any, rekey: Callable[[], bytes]) -> Talk:
@@ -114,6 +92,7 @@ class Commands:
     def end(self, talk: Talk) -> None:
         """A session ended."""
         self._talks.pop(talk.party, None)
+        self._groups.end(talk)
 
     # ------------------------------------------------------------------ a record's messages
 
@@ -216,22 +195,13 @@ class Commands:
         try:
             take(talk, message, now)
         except RemoteProtocolError as error:
-            self._refuse(talk, message, RequestRefused(error.code, error.text, field=error.field))
+            self._requests.refuse(talk, message, RequestRefused(error.code, error.text, field=error.field))
         except RequestRefused as refusal:
-            self._refuse(talk, message, refusal)
-
-    def _refuse(self, talk: Talk, message: Message, refusal: RequestRefused) -> None:
-        self._metrics.refused[refusal.code.name] += 1
-        session = talk.party.session
-        session.send(
-            encode_error(
-                message.command, session.user, message.target, message.time, refusal.code, refusal.text, refusal.retry_ms, refusal.field
-            )
-        )
+            self._requests.refuse(talk, message, refusal)
 
     def _unknown(self, talk: Talk, message: Message, now: float) -> None:
         talk.pace.count_unknown(now)
-        self._refuse(talk, message, RequestRefused(ErrorCode.UNKNOWN_COMMAND, "this center does not serve the command"))
+        self._requests.refuse(talk, message, RequestRefused(ErrorCode.UNKNOWN_COMMAND, "this center does not serve the command"))
 
     def _reply(self, talk: Talk, message: Message) -> None:
         """The only thing a terminal answers is RECEIPT to a sender [P-7.3]; any other reply is ignored and counted [P-7.1]."""
@@ -240,23 +210,6 @@ class Commands:
             self._router.carry_out(party.drain.answered(message.time))
         else:
             self._metrics.replies_ignored += 1
-
-    def _check_request(self, talk: Talk, message: Message, now: float, is_empty: bool = True) -> None:
-        """What all requests with an answer have in common."""
-        session = talk.party.session
-        if message.user != session.user:
-            raise RequestRefused(ErrorCode.BAD_COMMAND, "user is not the logged-in user", field="user")
-        if message.time & 63 != session.slot:
-            raise RequestRefused(ErrorCode.BAD_TIME, "the time holds another slot", field="time")
-        if message.target:
-            raise RequestRefused(ErrorCode.BAD_COMMAND, "a request to the server has no target", field="target")
-        if is_empty and message.content:
-            raise RequestRefused(ErrorCode.BAD_COMMAND, "this command has no content", field="content")
-        if talk.pace.is_asking_too_much(now):
-            raise RequestRefused(ErrorCode.SLOW_DOWN, "too many requests", retry_ms=1000)
-
-    def _answer(self, talk: Talk, message: Message, content: bytes) -> None:
-        talk.party.session.send(encode_message(message.command, REPLY, message.user, message.target, message.time, content))
 
     def _odd_message(self, talk: Talk, message: Message, now: float) -> None:
         """A USER_MESSAGE that no run took: QoS 0, or refused for what it is."""
@@ -298,23 +251,29 @@ class Commands:
         try:
             kind, pairs = decode_pairs(message[5])
         except RemoteProtocolError as error:
-            self._refuse(talk, message, RequestRefused(error.code, error.text, field=error.field))
+            self._requests.refuse(talk, message, RequestRefused(error.code, error.text, field=error.field))
             return
-        if kind != _KIND_MESSAGES or message[2] != talk.party.session.user:
-            field = "content" if kind != _KIND_MESSAGES else "user"
-            self._refuse(talk, message, RequestRefused(ErrorCode.BAD_COMMAND, "a receipt that cannot be", field=field))
-            return
-        self._router.receipt(talk.party, pairs)
+        if kind not in (CONFIRMED_MESSAGES, CONFIRMED_GROUPS) or message[2] != talk.party.session.user:
+            field = "user" if kind <= CONFIRMED_GROUPS else "content"
+            self._requests.refuse(talk, message, RequestRefused(ErrorCode.BAD_COMMAND, "a receipt that cannot be", field=field))
+        elif kind == CONFIRMED_MESSAGES:
+            self._router.receipt(talk.party, pairs)
+        else:
+            self._groups.confirm(talk, pairs)
 
     def _goodbye(self, talk: Talk, message: Message, now: float) -> None:
         talk.party.session.farewell()
 
     def _offline_fetch(self, talk: Talk, message: Message, now: float) -> None:
-        self._check_request(talk, message, now)
+        if message.target:
+            self._groups.fetch(talk, message, now)
+            return
+        self._requests.check(talk, message, now)
         if len(talk.fetch_times) >= _MOST_FETCHES:
             raise RequestRefused(ErrorCode.SLOW_DOWN, "earlier fetches are not answered yet", retry_ms=1000)
         talk.fetch_times.append(message.time)
         party = talk.party
+        self._groups.begin(talk)
         self._router.carry_out(party.inbox.fetch())
         self._router.carry_out(party.drain.want())
 
@@ -327,8 +286,8 @@ class Commands:
                 party.session.send(encode_message(Command.OFFLINE_FETCH, REPLY, party.session.user, 0, time, content))
 
     def _servers(self, talk: Talk, message: Message, now: float) -> None:
-        self._check_request(talk, message, now)
-        self._answer(talk, message, encode_servers(list(self._services.servers())[:16]))
+        self._requests.check(talk, message, now)
+        self._requests.answer(talk, message, encode_servers(list(self._services.servers())[:16]))
 
     def _rekey(self, talk: Talk, message: Message, now: float) -> None:
         if message.content:  # an offer; an empty one is the terminal's *done*, which the connection has seen to
@@ -341,7 +300,7 @@ class Commands:
             self._metrics.rekeys += 1
 
     def _token(self, talk: Talk, message: Message, now: float) -> None:
-        self._check_request(talk, message, now)
+        self._requests.check(talk, message, now)
         if talk.is_renewing:
             raise RequestRefused(ErrorCode.SLOW_DOWN, "a renewal is under way", retry_ms=1000)
         talk.is_renewing = True
@@ -354,32 +313,17 @@ class Commands:
             self._metrics.tokens_renewed += 1
             return renewed
 
-        self._later(talk, message, renew)
+        self._requests.later(talk, message, renew)
 
     def _look_up(self, talk: Talk, message: Message, now: float) -> None:
-        self._check_request(talk, message, now, is_empty=False)
+        self._requests.check(talk, message, now, is_empty=False)
         who = decode_lookup(message.content)
 
         def ask() -> bytes:
             user, kept = self._services.names.look_up(talk.party.session.user, who)
             return FoundUser(user, kept).encode()
 
-        self._later(talk, message, ask)
-
-    def _later(self, talk: Talk, message: Message, ask: Callable[[], bytes]) -> None:
-        """Answer from a greenlet of its own, because `ask` may block."""
-
-        def run() -> None:
-            try:
-                self._answer(talk, message, ask())
-            except RequestRefused as refusal:
-                self._refuse(talk, message, refusal)
-            except Exception as fault:  # a fault of ours: said once in the log, told as INTERNAL, never a silent request
-                self._services.log_fault(talk.party.session.connection_id, fault)
-                talk.party.session.goodbye(ErrorCode.INTERNAL, "a fault of the server")
-
-        self._services.spawn(run)
-
+        self._requests.later(talk, message, ask)
 
 def _fault_of(message: Message, session: Session) -> RequestRefused | None:
     """What is wrong with the form of a USER_MESSAGE, if anything is [P-3.5], [P-3.6], [P-3.7], [P-7.4]."""

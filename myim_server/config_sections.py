@@ -243,6 +243,19 @@ class DeliverySection(Section):
     offline_bytes_per_user: Bytes = 268_435_456
 
 
+class GroupsSection(Section):
+    """`groups`: how large they may be, and how long their messages wait, design §6."""
+
+    members: Annotated[int, Field(ge=1, le=100_000)] = 2000
+    per_user: Annotated[int, Field(ge=1, le=10_000)] = 500
+    pending: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    days: Annotated[int, Field(ge=1, le=365)] = 30
+    rows_per_group: Count = 100_000
+    confirmation_linger_ms: Annotated[float, Field(ge=0, le=1000)] = 20
+    tidy_seconds: Annotated[float, Field(gt=0, le=60)] = 1
+    walk_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600
+
+
 class TokensSection(Section):
     """`tokens`: how long a login lasts, [P-7.12]."""
 
@@ -316,6 +329,7 @@ class Config(Section):
     center: CenterSection = CenterSection()
     endpoint: EndpointSection = EndpointSection()
     delivery: DeliverySection = DeliverySection()
+    groups: GroupsSection = GroupsSection()
     tokens: TokensSection = TokensSection()
     store: StoreSection = StoreSection()
     directory: DirectorySection = DirectorySection()

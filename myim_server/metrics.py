@@ -33,6 +33,13 @@ COUNTERS: dict[str, str] = {
     "connections": "connections accepted, by either door",
     "sessions_opened": "sessions that began",
     "sessions_replaced": "sessions that made room for a newer one, of the same terminal or of a user with too many",
+    "group_posts": "QoS 1 group messages that were given a number, resends of known ones not counted",
+    "group_confirmations": "confirmations of group messages that moved a member's cursor",
+    "group_fetched": "stored group messages handed to sessions that fetched them",
+    "group_offers": "groups whose members here were told that something was posted, because no push of it came",
+    "group_rows_purged": "group messages removed because every member has them, or because they expired",
+    "group_bytes_purged": "bytes of bodies of these",
+    "messages_expired": "stored user messages that were removed because their target did not come in time",
     "rekeys": "keys renewed within a session",
     "logins": "logins that got a token",
     "registrations": "accounts made",
@@ -75,6 +82,13 @@ class Metrics:
     connections: int
     sessions_opened: int
     sessions_replaced: int
+    group_posts: int
+    group_confirmations: int
+    group_fetched: int
+    group_offers: int
+    group_rows_purged: int
+    group_bytes_purged: int
+    messages_expired: int
     rekeys: int
     logins: int
     registrations: int

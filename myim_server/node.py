@@ -127,6 +127,7 @@ class Node:
         if role is not None:
             peers = Peers(self.node_id, role.router, links.locator, role.sessions, time.monotonic, gevent.spawn_later, self.metrics)
             peers.on_changed = self._poll_generations
+            role.groups.serve(peers)
             self._loops.add(_TELL_SECONDS, lambda: links.tell(role.sessions))
         links.serve(peers, role, self.login, lambda is_wished: gevent.spawn(self._drain_told, is_wished))
         links.build()
@@ -152,6 +153,11 @@ class Node:
         loops = self._loops
         loops.add(_TICK_SECONDS, role.janitor.tick)
         loops.add(config.delivery.sweep_seconds / 2, role.janitor.sweep)
+        groups = role.groups
+        loops.add(_TICK_SECONDS, groups.tick)
+        loops.add(config.delivery.sweep_seconds / 2, groups.parts.hall.sweep)
+        loops.add(config.groups.tidy_seconds, groups.janitor.tidy)
+        loops.add(config.groups.walk_seconds, lambda: groups.janitor.walk(self._trusted_wall()))
         loops.add(_LOOK_AFTER_SECONDS, role.center.look_after)
         self._poll_generations = loops.add(config.tokens.poll_seconds, lambda: role.generations.poll(time.monotonic()))
         loops.add(_HOUR / 6, lambda: self._purge(store))
@@ -340,11 +346,17 @@ class Node:
             gevent.sleep(_BETWEEN_PURGES_SECONDS)
 
     def _purge(self, store: Store) -> None:
-        if not self._clock_watch.is_trusted(time.time(), time.monotonic()):
-            _log.warning("clock_jumped", what="nothing expires until the new time has held for a day")
+        if not self._trusted_wall():
             return
         while store.offline.purge_expired(wall_clock(), _PURGE_ROWS) >= _PURGE_ROWS:
             gevent.sleep(_BETWEEN_PURGES_SECONDS)
+
+    def _trusted_wall(self) -> int:
+        """Microseconds since 1970, or 0 while the clock is not to be trusted."""
+        if self._clock_watch.is_trusted(time.time(), time.monotonic()):
+            return wall_clock()
+        _log.warning("clock_jumped", what="nothing expires until the new time has held for a day")
+        return 0
 
 
 def make_node(config: Config, seat: Seat | None = None) -> Node | EndpointNode:

@@ -31,14 +31,17 @@ from myim_server.chat.post import NoMesh, Post
 from myim_server.chat.router import Router, Surroundings
 from myim_server.chat.shelf import Shelf, ShelfLimits
 from myim_server.chat.vouching import Finder
-from myim_server.commands import Commands, Numbering, Services
+from myim_server.commands import Commands, Services
 from myim_server.config_sections import Address, Config
 from myim_server.keys import LoginKeys
 from myim_server.login import LoginCenter, LoginLimits
 from myim_server.metrics import Metrics
+from myim_server.node_groups import Groups, build_groups
+from myim_server.numbering import Numbering
 from myim_server.pace import Limits
 from myim_server.passwords import Passwords
 from myim_server.refusals import StoreUnavailable
+from myim_server.requests import Requests
 from myim_server.sessions import Outbound, Sessions
 from myim_server.store.engine import Store, StoreSettings
 from myim_server.throttles import TrustedNetworks
@@ -152,6 +155,8 @@ def store_settings(config: Config) -> StoreSettings:
         offline_rows_per_user=delivery.offline_rows_per_user,
         offline_bytes_per_user=delivery.offline_bytes_per_user,
         offline_days=delivery.offline_days,
+        group_days=config.groups.days,
+        group_rows_per_group=config.groups.rows_per_group,
     )
 
 
@@ -229,6 +234,7 @@ class CenterRole(NamedTuple):
     sessions: Sessions
     generations: Generations
     janitor: Janitor
+    groups: Groups
 
     def send_away(self) -> int:
         """End all sessions with the advice to go elsewhere, a few at a time, so that others are not run over (yields); how many."""
@@ -243,7 +249,8 @@ class CenterRole(NamedTuple):
     def wait_until_settled(self, seconds: float) -> None:
         """Until nothing that was taken from a sender waits for its end, or the time is over (yields)."""
         deadline = time.monotonic() + seconds
-        while not all(lane.is_idle for lane in self.router.busy_lanes) and time.monotonic() < deadline:
+        postings = self.groups.parts.postings
+        while (postings.unanswered or not all(lane.is_idle for lane in self.router.busy_lanes)) and time.monotonic() < deadline:
             gevent.sleep(_PIECE_SECONDS)
 
 
@@ -257,14 +264,16 @@ def build_center(
     router, around = _build_router(config, node_id, store, reach, sessions, metrics)
     admission = Admission(tickets, generations, store.terminals, time.monotonic, wall_clock)
     numbering = Numbering(store.nodes.boot(node_id, wall_clock()), wall_clock)
-    services = Services(LookUps(store.accounts), admission.renew, servers, gevent.spawn, _log_fault)
-    commands = Commands(router, numbering, _limits(config), services, metrics)
+    services = Services(LookUps(store.accounts), admission.renew, servers)
+    limits, requests = _limits(config), Requests(metrics, gevent.spawn, _log_fault)
+    groups = build_groups(config, node_id, store, router, reach.post, (numbering, limits, requests), wall_clock, metrics)
+    commands = Commands(router, numbering, limits, services, requests, groups.commands, metrics)
     outbound = Outbound(gevent.get_hub().loop.run_callback)
     parts = DoorParts(node_id, admission, router, commands, outbound, time.monotonic, os.urandom, metrics, structlog.get_logger())
     center = Center(_listener(config.center.listen, is_shared), _door_limits(config), parts)
     center.init_socket()
     metrics.watch("sessions", "terminals that are online here", lambda: len(sessions))
-    return CenterRole(center, router, sessions, generations, Janitor(router, around))
+    return CenterRole(center, router, sessions, generations, Janitor(router, around), groups)
 
 
 def _revoke(sessions: Sessions, user: int, slot: int | None, generation: int) -> None:

@@ -78,6 +78,7 @@ class Peers:
 
     on_changed: Callable[[], None] = staticmethod(lambda: None)
     on_drain: Callable[[bool], None] = staticmethod(lambda is_wished: None)
+    on_lost: Callable[[int], None] = staticmethod(lambda center: None)
 
     # ------------------------------------------------------------------ links come and go
 
@@ -98,6 +99,7 @@ class Peers:
         self._vouching.forget(center)
         self._finder.forget_center(center)
         router.copies.lost(center)
+        self.on_lost(center)
         for claim in [claim for claim in self._waiting if claim[0] == center]:
             self._end_waiting(claim)
         self._lose([(lane, lane.attempt) for lane in router.lanes.towards(center)], center)
@@ -116,7 +118,7 @@ class Peers:
     def _open(self, center: int, message: bytes) -> None:
         opening = wire.decode_open(message)
         key = opening.user << 6 | opening.slot
-        if not self._may_speak(center, key, (opening.generation, opening.number), message):
+        if not self.may_speak(center, key, (opening.generation, opening.number), message):
             return
         now = self._now()
         router = self._router
@@ -146,7 +148,7 @@ class Peers:
         key = copy.user << 6 | copy.slot
         if copy.receiver not in (copy.user, copy.target) or not self._router.inboxes.of(copy.receiver):
             return
-        if not self._may_speak(center, key, (copy.generation, copy.number), message):
+        if not self.may_speak(center, key, (copy.generation, copy.number), message):
             return
         copies = self._router.copies
         data = copies.encode(copy.user, copy.target, _letters([copy.letter], 0.0)[0], center)
@@ -157,13 +159,13 @@ class Peers:
 
     def _once(self, center: int, message: bytes) -> None:
         once = wire.decode_once(message)
-        if self._may_speak(center, once.user << 6 | once.slot, (once.generation, once.number), message):
+        if self.may_speak(center, once.user << 6 | once.slot, (once.generation, once.number), message):
             letter = _letters([once.letter], 0.0)[0]._replace(accepted=once.accepted)
             self._router.give_once(once.user, once.target, letter, center)
 
     # ------------------------------------------------------------------ who may speak for whom
 
-    def _may_speak(self, center: int, key: int, incarnation: tuple[int, int], message: bytes) -> bool:
+    def may_speak(self, center: int, key: int, incarnation: tuple[int, int], message: bytes) -> bool:
         """Whether the center is known to hold this session; if not yet, the message waits for the verdict."""
         claim = (center, key)
         if claim in self._waiting:

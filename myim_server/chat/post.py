@@ -46,34 +46,34 @@ class NoMesh:
 class Post:
     """Speaks to the other centers."""
 
-    __slots__ = ("_mesh",)
+    __slots__ = ("mesh",)
 
     def __init__(self, mesh: Mesh) -> None:
-        self._mesh = mesh
+        self.mesh = mesh
 
     def linked(self) -> Sequence[int]:
         """The centers that can be spoken to."""
-        return self._mesh.linked()
+        return self.mesh.linked()
 
     def reachable(self, places: Iterable[Place]) -> list[int]:
         """The linked centers among these places, in their order, each once."""
-        linked = self._mesh.linked()
+        linked = self.mesh.linked()
         return list(dict.fromkeys(place.center for place in places if place.center in linked))
 
     def open(self, center: int, sender: Sender, target: int, attempt: int, letters: Sequence[Letter]) -> bool:
         """Letters that open a lane; False: not sent."""
         parts = _in_parts(_plain(letters))
-        if not self._mesh.send(center, peer_messages.encode_open(sender, target, attempt, parts[0])):
+        if not self.mesh.send(center, peer_messages.encode_open(sender, target, attempt, parts[0])):
             return False
         for part in parts[1:]:
-            if not self._mesh.send(center, peer_messages.encode_follow(sender[0], sender[1], target, attempt, part)):
+            if not self.mesh.send(center, peer_messages.encode_follow(sender[0], sender[1], target, attempt, part)):
                 self.end(center, sender[0], sender[1], target, attempt)
                 return False
         return True
 
     def follow(self, center: int, user: int, slot: int, target: int, attempt: int, letters: Sequence[Letter]) -> bool:
         """Letters of an open lane; False: not sent."""
-        return self._mesh.send(center, peer_messages.encode_follow(user, slot, target, attempt, _plain(letters)))
+        return self.mesh.send(center, peer_messages.encode_follow(user, slot, target, attempt, _plain(letters)))
 
     def end(self, center: int, user: int, slot: int, target: int, attempt: int) -> None:
         """An attempt is over."""
@@ -89,48 +89,48 @@ class Post:
 
     def poke(self, center: int, target: int) -> None:
         """A hint: the target has rows."""
-        self._mesh.send(center, peer_messages.encode_poke(target), is_urgent=True)
+        self.mesh.send(center, peer_messages.encode_poke(target), is_urgent=True)
 
     def came(self, sessions: Sequence[Came], centers: Iterable[int] | None = None) -> None:
         """These sessions are here; told to all linked centers, or to some."""
         for start in range(0, len(sessions), MAX_TOLD):
             message = peer_messages.encode_came(sessions[start : start + MAX_TOLD])
-            for center in self._mesh.linked() if centers is None else centers:
-                self._mesh.send(center, message, is_urgent=True)
+            for center in self.mesh.linked() if centers is None else centers:
+                self.mesh.send(center, message, is_urgent=True)
 
     def copy(self, center: int, sender: Sender, receiver: int, target: int, letter: Letter) -> bool:
         """A copy for the receiver's sessions there, QoS 0; False: not sent."""
-        return self._mesh.send(
+        return self.mesh.send(
             center, peer_messages.encode_copy(sender, receiver, target, (letter.time, letter.message_id, letter.body))
         )
 
     def once(self, center: int, sender: Sender, target: int, letter: Letter) -> bool:
         """A QoS 0 message for the target's sessions there; False: not sent."""
         content = (letter.time, letter.message_id, letter.body)
-        return self._mesh.send(center, peer_messages.encode_once(sender, target, letter.accepted, content))
+        return self.mesh.send(center, peer_messages.encode_once(sender, target, letter.accepted, content))
 
     def receipts(self, center: int, terminals: Sequence[tuple[int, int]]) -> None:
         """A hint: receipts wait in the store for these (user, slot)."""
         for start in range(0, len(terminals), MAX_TOLD):
             message = peer_messages.encode_receipts(terminals[start : start + MAX_TOLD])
-            self._mesh.send(center, message, is_urgent=True)
+            self.mesh.send(center, message, is_urgent=True)
 
     def changed(self) -> None:
         """A hint to all: generations were raised."""
-        for center in self._mesh.linked():
-            self._mesh.send(center, peer_messages.encode_changed(), is_urgent=True)
+        for center in self.mesh.linked():
+            self.mesh.send(center, peer_messages.encode_changed(), is_urgent=True)
 
     def drain(self, node: int, is_wished: bool) -> bool:
         """Ask a node to drain, or to take sessions again; False: not sent."""
-        return self._mesh.send(node, peer_messages.encode_drain(is_wished), is_urgent=True)
+        return self.mesh.send(node, peer_messages.encode_drain(is_wished), is_urgent=True)
 
     def cut(self, center: int, reason: str) -> None:
         """End the link: what was under way on it is void."""
-        self._mesh.cut(center, reason)
+        self.mesh.cut(center, reason)
 
     def _must_send(self, center: int, message: bytes) -> None:
-        if not self._mesh.send(center, message, is_urgent=True):
-            self._mesh.cut(center, "an answer found no room")
+        if not self.mesh.send(center, message, is_urgent=True):
+            self.mesh.cut(center, "an answer found no room")
 
 
 def _in_parts(letters: list[tuple[int, int, bytes]]) -> list[list[tuple[int, int, bytes]]]:

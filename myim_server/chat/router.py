@@ -114,6 +114,8 @@ class Router:
             **self.backlog.actions,
         }
 
+    on_left: Callable[[int], None] = staticmethod(lambda user: None)
+
     def carry_out(self, actions: Iterable[NamedTuple]) -> None:
         """Do what the rules decided, in their order."""
         carry = self._carry
@@ -175,6 +177,7 @@ class Router:
         self.carry_out(self.inboxes.remove(party.inbox))
         self._directory.remove(session.user, party.place)
         self.copies.left(session.user)
+        self.on_left(session.user)
         if not is_staying:  # else its next session's resends are answered from what these lanes remember
             self.carry_out(self.lanes.forget_idle(session.user, session.slot, self._now()))
 

@@ -11,8 +11,9 @@ import gevent
 import pytest
 
 from myim_server.chat.party import Party
-from myim_server.commands import Commands, Talk
+from myim_server.commands import Commands
 from myim_server.node import Node
+from myim_server.requests import Talk
 from myim_server.sessions import Session
 from myim_wire.center_handshake import CenterClient
 from myim_wire.connection import Connection

@@ -6,8 +6,8 @@ from pathlib import Path
 import gevent
 import pytest
 
-from myim_server.commands import Numbering
 from myim_server.node import Node
+from myim_server.numbering import Numbering
 from myim_wire.contents import RenewedToken
 from myim_wire.errors import ErrorCode
 from myim_wire.messages import FIRST, QOS1, Command, decode_error, encode_message, split_trailer

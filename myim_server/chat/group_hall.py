@@ -1,0 +1,192 @@
+"""Members as they come and go: who is in which room, what a terminal is told when it comes, what it fetches, what changes it hears of.
+
+What lives here: the bridge between sessions, rooms and the store for all that is not posting or asking (docs/groups.md, G-9, G-13 to
+G-15). What must not: SQL, sockets, clocks, who may do what. Nothing here yields: the store is asked in batches, in greenlets of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from myim_server.batches import Batch
+from myim_server.chat.group_desk import News
+from myim_server.chat.inboxes import Inboxes
+from myim_server.chat.party import Party
+from myim_server.chat.rooms import Members, Rooms
+from myim_server.metrics import Metrics
+from myim_server.store.group_values import Row, Standing
+from myim_wire.group_contents import MAX_STANDINGS, GroupBehind, GroupChanged, GroupsTold
+from myim_wire.group_contents import Standing as ToldStanding
+from myim_wire.messages import QOS1, Command, encode_group_delivery, encode_message
+
+_ASKED_AT_ONCE = 64
+_FETCHED_AT_ONCE = 8
+PAGE_ROWS, PAGE_BYTES = 256, 49_152
+_SWEPT_AT_ONCE = 500
+
+Page = tuple[Sequence[Row], int, int] | None  # (rows, up to, number); None: no member
+
+
+class GroupReads(Protocol):
+    """What is asked of the store about groups (may block)."""
+
+    def standings(self, users: Sequence[int]) -> Mapping[int, Sequence[Standing]]: ...
+    def members_among(self, group_id: int, users: set[int] | None) -> tuple[int, Mapping[int, int]] | None: ...
+    def numbers(self, groups: Sequence[int]) -> Mapping[int, tuple[int, int]]: ...
+
+
+class Pages(Protocol):
+    """What is asked of the store about posts (may block)."""
+
+    def page(self, group_id: int, user: int, after: int, max_rows: int, max_bytes: int) -> Page: ...
+
+
+class GroupHall:
+    """Leads members into rooms."""
+
+    def __init__(
+        self,
+        node_id: int,
+        parties: Mapping[int, Party],
+        inboxes: Inboxes,
+        store: tuple[GroupReads, Pages],
+        spawn: Callable[..., Any],
+        metrics: Metrics,
+    ) -> None:
+        """parties, inboxes: the router's own tables."""
+        self._node_id = node_id
+        self._parties = parties
+        self._inboxes = inboxes
+        self._groups, self._pages = store
+        self._metrics = metrics
+        self._untold: dict[Party, None] = {}
+        self.rooms = Rooms(self._sends_of, self._read_members)
+        self._standings: Batch[int, Sequence[Standing]] = Batch(self._read_standings, _ASKED_AT_ONCE, 0.0, spawn, parallel=2, bound=1 << 17)
+        self._members: Batch[tuple[int, set[int] | None], tuple[int, Mapping[int, int]] | None] = Batch(
+            lambda asked: [self._groups.members_among(*one) for one in asked], _FETCHED_AT_ONCE, 0.0, spawn, parallel=2, bound=1 << 17
+        )
+        self._fetches: Batch[tuple[int, int, int], Page] = Batch(
+            lambda asked: [self._pages.page(*one, PAGE_ROWS, PAGE_BYTES) for one in asked], _FETCHED_AT_ONCE, 0.0, spawn, parallel=4
+        )
+
+    on_news: Callable[[News], None] = staticmethod(lambda news: None)  # for other centers
+
+    # ------------------------------------------------------------------ sessions
+
+    def begin(self, party: Party) -> None:
+        """A terminal fetches for the first time: its user is in his rooms before his groups are told, so nothing falls between (G-15)."""
+        user = party.session.user
+
+        def entered(standings: Sequence[Standing] | Exception) -> None:
+            if self._is_gone(party):
+                return
+            if isinstance(standings, Exception):
+                self._rest(party)
+                return
+            self.rooms.register(user, standings)
+            self.rooms.sessions_changed(user)
+            if standings:
+                self._standings.submit_later(user, told)
+            else:
+                self._tell(party, standings)
+
+        def told(standings: Sequence[Standing] | Exception) -> None:
+            if self._is_gone(party):
+                return
+            if isinstance(standings, Exception):
+                self._rest(party)
+                return
+            self.rooms.register(user, standings)
+            self._tell(party, standings)
+
+        self._standings.submit_later(user, entered)
+
+    def _rest(self, party: Party) -> None:
+        """The store did not answer; the sweep tries again."""
+        self._untold[party] = None
+
+    def _is_gone(self, party: Party) -> bool:
+        return self._parties.get(party.session.key) is not party
+
+    def _tell(self, party: Party, standings: Sequence[Standing]) -> None:
+        for start in range(0, max(1, len(standings)), MAX_STANDINGS):
+            part = tuple(ToldStanding(*one) for one in standings[start : start + MAX_STANDINGS])
+            content = GroupsTold(part, start + MAX_STANDINGS >= len(standings)).encode()
+            party.session.send(encode_message(Command.GROUP, 0, 0, 0, 0, content))
+
+    def left(self, user: int) -> None:
+        """A session of the user ended."""
+        if self._inboxes.of(user):
+            self.rooms.sessions_changed(user)
+        else:
+            self.rooms.left(user)
+
+    def _sends_of(self, user: int) -> list[Callable[[bytes], None]]:
+        parties = [self._parties.get(user << 6 | inbox.slot) for inbox in self._inboxes.of(user) if inbox.is_fetching]
+        return [party.session.send for party in parties if party is not None]
+
+    # ------------------------------------------------------------------ reading
+
+    def _read_standings(self, users: Sequence[int]) -> list[Sequence[Standing]]:
+        found = self._groups.standings(list(set(users)))
+        return [found.get(user, ()) for user in users]
+
+    def _read_members(self, group: int, users: set[int] | None, done: Callable[[Members], None]) -> None:
+        self._members.submit_later((group, users), done)
+
+    def fetch(self, party: Party, group: int, after: int, done: Callable[[Page | Exception], None]) -> None:
+        """Hand the posts above `after` that one answer holds to the session; then done (G-9)."""
+        user = party.session.user
+
+        def read(page: Page | Exception) -> None:
+            if page is not None and not isinstance(page, Exception):
+                messages = [self.encode(group, row) for row in page[0]]
+                self._metrics.group_fetched += len(messages)
+                party.session.send_many(messages, sum(map(len, messages)))
+            done(page)
+
+        self._fetches.submit_later((group, user, after), read)
+
+    def encode(self, group: int, row: Row) -> bytes:
+        """A stored post as a terminal is given it."""
+        trailer = (row.entered, row.message_id, self._node_id)
+        return encode_group_delivery(QOS1, row.user, group, row.time, row.number, row.accepted, row.body, trailer)
+
+    # ------------------------------------------------------------------ changes
+
+    def tell(self, news: News) -> None:
+        """A change was made by a terminal here: this center's members hear of it, and the other centers."""
+        change = news.change
+        if change.event in ("joined", "created") and self._inboxes.of(change.user):
+            self.rooms.changed(change.group, change.version, "", 0)  # seen as one of this version, it needs no reading anew
+            standing = Standing(change.group, change.version, news.number, news.joined, news.joined)
+            self.rooms.register(change.user, [standing])
+        self.give_news(change, news.is_for_members, news.users)
+        self.on_news(news)
+
+    def give_news(self, change: GroupChanged, is_for_members: bool, users: Sequence[int]) -> None:
+        """Tell of a change to those who are here; `users` besides, once."""
+        data = encode_message(Command.GROUP, 0, 0, change.group, 0, change.encode())
+        if is_for_members:
+            self.rooms.tell(change.group, data)
+        for user in users:
+            if not (is_for_members and self.rooms.is_here(change.group, user)):
+                for send in self._sends_of(user):
+                    send(data)
+        if is_for_members:
+            self.rooms.changed(change.group, change.version, change.event, change.user)
+
+    # ------------------------------------------------------------------ the sweep
+
+    def sweep(self) -> None:
+        """What was posted and not pushed here is offered (G-14), and who could not be told his groups is told (yields)."""
+        for party in list(self._untold):
+            del self._untold[party]
+            if not self._is_gone(party):
+                self.begin(party)
+        groups = self.rooms.groups()
+        for start in range(0, len(groups), _SWEPT_AT_ONCE):
+            for group, number in self.rooms.swept(self._groups.numbers(groups[start : start + _SWEPT_AT_ONCE])):
+                self._metrics.group_offers += 1
+                self.rooms.tell(group, encode_message(Command.GROUP, 0, 0, group, 0, GroupBehind(group, number).encode()))
