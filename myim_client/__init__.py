@@ -1,6 +1,6 @@
 """MyIM's SDK: behave as a user. `Terminal.open`, `register` or `login`, then a `Client`; README.md shows a whole program."""
 
-from myim_client.client import Client, Transaction
+from myim_client.client import Client
 from myim_client.errors import (
     BodyTooLarge,
     ClientClosed,
@@ -21,6 +21,10 @@ from myim_client.events import (
     Connected,
     Disconnected,
     Event,
+    GroupChangeArrived,
+    GroupLeft,
+    GroupMessageArrived,
+    GroupsDone,
     Handle,
     MessageArrived,
     MessageSettled,
@@ -30,9 +34,11 @@ from myim_client.events import (
     PasswordNeeded,
     ReceiptArrived,
 )
+from myim_client.groups import Groups
 from myim_client.login import LoggedIn, ask_servers, login, register
 from myim_client.profile import Account
 from myim_client.terminal import Terminal
+from myim_client.transaction import Transaction
 
 __all__ = [
     "Account",
@@ -42,6 +48,11 @@ __all__ = [
     "Connected",
     "Disconnected",
     "Event",
+    "GroupChangeArrived",
+    "GroupLeft",
+    "GroupMessageArrived",
+    "Groups",
+    "GroupsDone",
     "Handle",
     "IdentityChanged",
     "LoggedIn",

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import random
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from myim_client.courier import Courier
 from myim_client.errors import ClientClosed, LoginNeeded, MyimError, NameUnknown, NotConnected, RequestRefused, WithinTransaction
 from myim_client.events import Durable, DurableEvent, Event, Handle
+from myim_client.groups import Groups
 from myim_client.inbox import Inbox
 from myim_client.itinerary import Itinerary
 from myim_client.journey import Journey
@@ -28,49 +27,25 @@ from myim_client.login import ask_servers, log_in_to
 from myim_client.profile import Profile
 from myim_client.questions import Question
 from myim_client.terminal import Terminal, fold_name
+from myim_client.transaction import Transaction, as_bytes
 from myim_wire.contents import FoundUser, Server
 from myim_wire.errors import ErrorCode
+from myim_wire.group_contents import GroupState
 
 LOOKUP_SECONDS = 10.0
 NAMES_SECONDS = 1.0
 BATCH_EVENTS = 64
 
 
-class Transaction:
-    """A transaction of the application on the profile's file; made by `Client.transaction`. `events`: those it is done with."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self.events: list[DurableEvent] = []
-        self.undone: list[DurableEvent] = []  # of blocks that joined this one and raised
-
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """One statement on the application's own tables (no BEGIN, COMMIT or ROLLBACK)."""
-        return self._client.profile.execute(sql, parameters)
-
-    def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> sqlite3.Cursor:
-        """One statement for many rows."""
-        return self._client.profile.execute_many(sql, rows)
-
-    def done(self, *events: Event) -> None:
-        """The application has these events: they are in the seen-set with this transaction, and confirmed after it."""
-        self.events.extend(event for event in events if isinstance(event, Durable))
-
-    def send(self, to: int, body: bytes | str) -> Handle:
-        """Put a QoS 1 message to user id `to` into the outbox with this transaction. Raises as `Client.send`."""
-        content = _as_bytes(body)
-        self._client.courier.check(to, content)
-        return self._client.courier.keep(to, content)
-
-
 class _Waiting:
     """A send that waits for a commit, its own thread's or another's."""
 
-    __slots__ = ("body", "error", "handle", "to")
+    __slots__ = ("body", "error", "handle", "is_post", "to")
 
-    def __init__(self, to: int, body: bytes) -> None:
+    def __init__(self, to: int, body: bytes, is_post: bool = False) -> None:
         self.to = to
         self.body = body
+        self.is_post = is_post
         self.handle: Handle | None = None
         self.error: Exception | None = None
 
@@ -110,6 +85,7 @@ class Client:
             self._log_in_again if password else None, lambda: ask_servers(terminal, account.login_server),
         )  # fmt: skip
         self._is_started = False
+        self.groups = Groups(self.courier.ask_group, self._journey.flush, lambda: self.profile.is_within, self._known_groups)
 
     def __enter__(self) -> Client:
         return self
@@ -135,22 +111,22 @@ class Client:
     @property
     def unsettled(self) -> int:
         """How many QoS 1 messages are not settled yet, sent or not."""
-        return len(self.courier.sending)
+        return len(self.courier.outbox.sending)
 
     @property
     def resent(self) -> int:
         """How many times a message was sent again since this client was made."""
-        return self.courier.sending.resent
+        return self.courier.outbox.sending.resent
 
     @property
     def repeats(self) -> int:
         """How many arrivals were repeats, confirmed but not shown."""
-        return self.courier.arrivals.repeats
+        return self.courier.arrivals.repeats + self.courier.groups.arrivals.repeats
 
     @property
     def dropped(self) -> int:
         """How many QoS 0 messages and copies were dropped because the application did not take its events."""
-        return self.courier.arrivals.dropped
+        return self.courier.arrivals.dropped + self.courier.groups.dropped
 
     def connect(self, timeout: float | None = 30.0) -> None:
         """Begin to be connected, and wait at most `timeout` seconds (None: for ever, 0: not at all) for the first session.
@@ -186,21 +162,30 @@ class Client:
         WithinTransaction inside `transaction`: what returns flushed cannot wait there for its flush; `Transaction.send` does not.
         """
         self._check_open()
-        content = _as_bytes(body)
-        target = self.user_id(to) if isinstance(to, str) else to
-        self.courier.check(target, content)
+        return self._send(_Waiting(self.user_id(to) if isinstance(to, str) else to, as_bytes(body)), qos)
+
+    def post(self, group: int, body: bytes | str, qos: int = 1) -> Handle:
+        """Send `body` (≤ 32,768 bytes, or text) to all members of a group (id). Returns once it is kept, flushed, in the outbox.
+
+        Its outcome is STORED with its `number` in the group. QoS 0 is given to who is online, as `send` does it. Raises as `send`.
+        """
+        self._check_open()
+        return self._send(_Waiting(group, as_bytes(body), is_post=True), qos)
+
+    def _send(self, item: _Waiting, qos: int) -> Handle:
+        self.courier.outbox.check(item.to, item.body, item.is_post)
         if qos == 0:
-            handle = self.courier.send_unkept(target, content)
+            handle = self.courier.send_unkept(item.to, item.body, item.is_post)
             self._journey.flush()
             return handle
-        return self._keep([_Waiting(target, content)])[0]
+        return self._keep([item])[0]
 
     def send_many(self, messages: Iterable[tuple[int | str, bytes | str]]) -> list[Handle]:
         """Send many QoS 1 messages with one flush of the file; as `send`, all or none."""
         self._check_open()
-        waiting = [_Waiting(self.user_id(to) if isinstance(to, str) else to, _as_bytes(body)) for to, body in messages]
+        waiting = [_Waiting(self.user_id(to) if isinstance(to, str) else to, as_bytes(body)) for to, body in messages]
         for item in waiting:
-            self.courier.check(item.to, item.body)
+            self.courier.outbox.check(item.to, item.body)
         return self._keep(waiting)
 
     def _keep(self, mine: list[_Waiting]) -> list[Handle]:
@@ -225,7 +210,7 @@ class Client:
     def _commit(self, batch: list[_Waiting]) -> None:
         try:
             with self.profile.transaction():
-                handles = [self.courier.keep(item.to, item.body) for item in batch]
+                handles = [self.courier.outbox.keep(item.to, item.body, item.is_post) for item in batch]
         except Exception as error:
             for item in batch:
                 item.error = error
@@ -242,7 +227,7 @@ class Client:
         Keep it short: nothing is received meanwhile. Raises ProfileRefused when the file cannot keep it.
         """
         self._check_open()
-        transaction = Transaction(self)
+        transaction = Transaction(self.profile, self.courier.outbox)
         outermost: Transaction | None = None
         try:
             with self.profile.transaction():
@@ -354,6 +339,10 @@ class Client:
         with self.profile.lock:
             return dict(self.courier.names)
 
+    def _known_groups(self) -> list[GroupState]:
+        with self.profile.lock:
+            return self.courier.groups.known()
+
     def _done(self, event: DurableEvent) -> None:
         with self.transaction() as transaction:
             transaction.done(event)
@@ -371,7 +360,3 @@ class Client:
 
 def _now_us() -> int:
     return time.time_ns() // 1000
-
-
-def _as_bytes(body: bytes | str) -> bytes:
-    return body.encode() if isinstance(body, str) else bytes(body)

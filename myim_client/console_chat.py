@@ -137,16 +137,17 @@ class Chat:
             return f"  ✓✓ {self._name(event.target)} has received: {text}"
         return self._notice(event)
 
-    def _notice(self, event: Connected | Disconnected | PasswordNeeded | OfflineDone) -> str:
+    def _notice(self, event: Event) -> str:
         if isinstance(event, Connected):
             return f"* connected to {event.server}"
         if isinstance(event, PasswordNeeded):
             return f"* {printable(event.reason)}; leave and run: {printable(self._login_with)}"
         if isinstance(event, OfflineDone):
             return f"* {event.count} message{'s' * (event.count != 1)} had waited for you" if event.count else ""
-        if event.is_final:
-            self.is_over = True
-        return f"* {'closed' if event.is_final else 'connection lost'}: {printable(event.reason)}"
+        if isinstance(event, Disconnected):
+            self.is_over |= event.is_final
+            return f"* {'closed' if event.is_final else 'connection lost'}: {printable(event.reason)}"
+        return ""
 
     def _message(self, event: MessageArrived) -> str:
         when = local_time(event.time)

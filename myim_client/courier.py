@@ -1,7 +1,7 @@
 """What a message from the center means, and which messages go to it next: one client's duties of [P-8], without a socket or a thread.
 
-The courier joins `sending` and `arrivals`, the `inbox` and the `profile`. It takes decoded messages and gives encoded ones; who reads,
-seals and writes is `link` and `journey`. Everything here runs under the profile's lock. Clocks and chance are handed in.
+The courier joins `outbox`, `arrivals` and `group_courier`, the `inbox` and the `profile`. It takes decoded messages and gives encoded
+ones; who reads, seals and writes is `link` and `journey`. Everything here runs under the profile's lock. Clocks and chance are handed in.
 
 Order of durability: a message is in the file before it is sent; a name is in the seen-set, flushed together with the application's
 own data, before it is confirmed. What a crash may undo without harm (a settling, a cached name) waits for the next commit.
@@ -10,50 +10,28 @@ own data, before it is confirmed. What a crash may undo without harm (a settling
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from myim_client.arrivals import Arrivals
-from myim_client.errors import BodyTooLarge, NotConnected, OutboxFull
-from myim_client.events import (
-    RECEIVED,
-    STORED,
-    UNKNOWN,
-    Connected,
-    DurableEvent,
-    Event,
-    Handle,
-    MessageArrived,
-    MessageSettled,
-    OfflineDone,
-    Outcome,
-    OutcomeKind,
-    PasswordNeeded,
-    ReceiptArrived,
-)  # fmt: skip
+from myim_client.errors import NotConnected
+from myim_client.events import Connected, DurableEvent, Event, Handle, MessageArrived, OfflineDone, PasswordNeeded, ReceiptArrived
+from myim_client.group_arrivals import Move
+from myim_client.group_courier import GroupCourier
 from myim_client.inbox import Inbox
+from myim_client.outbox import Outbox
 from myim_client.profile import DAY_US, Profile
 from myim_client.questions import Answer, Question, Questions
-from myim_client.receipts import Receipts
 from myim_client.renewal import Renewal
-from myim_client.sending import Outgoing, Sending
-from myim_wire.bodies import (
-    REACHED,
-    decode_count,
-    decode_error,
-    decode_pairs,
-    decode_settling,
-)  # fmt: skip
-from myim_wire.bodies import RECEIVED as SETTLED_AS_RECEIVED
+from myim_wire.bodies import decode_count, decode_error
 from myim_wire.contents import FoundUser, RenewedToken, Server, decode_servers, encode_lookup
-from myim_wire.messages import ERROR, FIRST, MAX_BODY_BYTES, PING_ANSWER, PING_ASK, QOS1, REPLY, Command, Message, encode_message, slot_of
+from myim_wire.group_requests import GroupRequest
+from myim_wire.messages import ERROR, PING_ANSWER, PING_ASK, QOS1, REPLY, Command, Message, encode_message
 
 PING_AFTER_SECONDS = 40.0
 DEAD_AFTER_SECONDS = 15.0
 HOUSEKEEPING_SECONDS = 60.0
 KEEP_LATER_SECONDS = 2.0
-MAX_UNSETTLED = 100_000
-MAX_UNSETTLED_BYTES = 256 << 20
 MAX_IDLE_EVENTS = 10_000
 
 
@@ -74,15 +52,11 @@ class Courier:
     ) -> None:
         self.profile = profile
         self.inbox = inbox
-        self.sending = Sending()
         self.arrivals = Arrivals(profile, inbox)
-        self.ignored = 0
         self.is_online = False
-        self._has_settled_events = has_settled_events
+        self.is_closing = False
+        self._ignored = 0
         self._now_us = now_us
-        self._chance = chance
-        self._handles: dict[int, Handle] = {}
-        self._receipts = Receipts()
         self._control: list[bytes] = []
         self._questions = Questions()
         self._arrived: list[Event] = []
@@ -92,91 +66,63 @@ class Courier:
         self._renewal = Renewal()
         self.names = profile.names()
         self.account = profile.account()
-        for row in profile.outgoing():
-            if row.is_awaiting_receipt:
-                self._receipts.expect(row.time, row.target)
-            else:
-                self.sending.add(Outgoing(row.time, row.target, row.body, row.enqueued, was_sent=True))
+        self.outbox = Outbox(profile, lambda: self.account, self._tell, has_settled_events, now_us, chance)
+        self.groups = GroupCourier(profile, inbox, self._ask, self._tell, self._note, chance)
         self.take_account()
+
+    @property
+    def ignored(self) -> int:
+        """How many messages meant nothing here: replies to nothing, what a later release may send."""
+        return self._ignored + self.groups.ignored
 
     def take_account(self) -> None:
         """Take up the account from the file, after a password login; the outbox is what memory says."""
         with self.profile.lock:
             self.account = self.profile.account()
-            for item in self.sending.unsettled():
-                if slot_of(item.time) != self.account.slot:
-                    # a name carries its slot for life, and no center takes a foreign one [P-3.6]
-                    self._settle(self.sending.settled(item.time), UNKNOWN)
+            self.outbox.drop_foreign()
             self._deliver()
 
     # the application's side; all within a transaction of the profile
 
-    def check(self, target: int, body: bytes) -> None:
-        """Raise ValueError (no such target can be), BodyTooLarge or OutboxFull for what cannot be sent."""
-        if not 0 < target < 1 << 64 or target == self.account.user:
-            raise ValueError(f"{target} is not another user's id")
-        if len(body) > MAX_BODY_BYTES:
-            raise BodyTooLarge(f"a body of {len(body)} bytes; at most {MAX_BODY_BYTES} fit")
-        if len(self.sending) >= MAX_UNSETTLED or self.sending.bytes_unsettled + len(body) > MAX_UNSETTLED_BYTES:
-            raise OutboxFull(f"{len(self.sending)} messages are unsettled")
-
-    def keep(self, target: int, body: bytes) -> Handle:
-        """Put a QoS 1 message into the file; it is sent once the present transaction is flushed."""
-        now_us = self._now_us()
-        time = self.profile.next_time(now_us, self.account.slot)
-        self.profile.keep_outgoing(time, target, body, now_us)
-        handle = Handle(target, time)
-        self.profile.after_commit(functools.partial(self._take_up, Outgoing(time, target, body, now_us), handle))
-        return handle
-
-    def _take_up(self, item: Outgoing, handle: Handle) -> None:
-        self._handles[item.time] = handle
-        self.sending.add(item)
-
-    def send_unkept(self, target: int, body: bytes) -> Handle:
-        """Send a QoS 0 message if there is a session, else drop it; nobody ever says what became of it."""
+    def send_unkept(self, target: int, body: bytes, is_post: bool = False) -> Handle:
+        """Send a QoS 0 message if there is a session, else drop it."""
         with self.profile.lock:
-            time = self.profile.next_time(self._now_us(), self.account.slot)
+            handle, message = self.outbox.unkept(target, body, is_post)
             if self.is_online:
-                self._control.append(encode_message(Command.USER_MESSAGE, 0, self.account.user, target, time, body))
-        return Handle(target, time, UNKNOWN)
+                self._control.append(message)
+            return handle
 
     def show(self, events: Iterable[DurableEvent]) -> None:
         """Put what the application has done into the file; it is confirmed once the present transaction is flushed."""
         shown = list(dict.fromkeys(event for event in events if not event.is_done))
         self.profile.keep_seen([(event.user, event.time) for event in shown if isinstance(event, MessageArrived)], self._now_us())
-        stored: list[int] = []
-        finished: list[int] = []
-        for event in shown:
-            if isinstance(event, MessageSettled) and event.outcome.kind is OutcomeKind.STORED:
-                stored.append(event.time)
-            elif not isinstance(event, MessageArrived):
-                finished.append(event.time)
-        self.profile.keep_settled(stored, finished)
-        self.profile.after_commit(functools.partial(self._confirm, shown))
+        self.outbox.keep_shown(shown)
+        moves = self.groups.keep_shown(shown)
+        self.profile.after_commit(functools.partial(self._confirm, shown, moves))
 
-    def _confirm(self, events: list[DurableEvent]) -> None:
+    def _confirm(self, events: list[DurableEvent], moves: Sequence[Move]) -> None:
+        self.groups.shown(moves)
         for event in events:
             event.is_done = True
             if isinstance(event, MessageArrived):
                 self.arrivals.shown(event, self.is_online)
             elif isinstance(event, ReceiptArrived):
-                self._receipts.shown(event)
+                self.outbox.shown(event)
 
     # the session's side
 
     def begin(self, server: str, now: float) -> None:
         """A session is open: fetch what is stored, then everything unsettled again [P-7.5], [P-8.2]."""
         with self.profile.lock:
-            self.sending.restart()
             self._control.clear()
+            self.outbox.restart()
             self.arrivals.restart()
-            self._receipts.restart()
+            self.groups.restart(now)
             self._heard_at = now
             self._is_pinged = False
             self.is_online = True
-            self._ask(Command.OFFLINE_FETCH, b"", self._fetched)
-            self._ask(Command.SERVERS, b"", self._listed)
+            self._ask(Command.OFFLINE_FETCH, 0, b"", self._fetched)
+            self._ask(Command.SERVERS, 0, b"", self._listed)
             self._note(Connected(server))
 
     def end(self, reason: str) -> None:
@@ -189,8 +135,7 @@ class Courier:
     def look_up(self, who: str | int) -> Question:
         """Ask for a user by name or id [P-7.13]; the answer is kept whether or not somebody still waits for it. Raises NotConnected."""
         with self.profile.lock:
-            if not self.is_online:
-                raise NotConnected("there is no session just now")
+            self._check_online()
             question = Question()
 
             def answer(content: bytes, error: Exception | None) -> None:
@@ -200,22 +145,31 @@ class Courier:
                     self.profile.keep_name(found.user, found.name)
                 question.answer(content, error)
 
-            self._ask(Command.LOOKUP, encode_lookup(who), answer)
+            self._ask(Command.LOOKUP, 0, encode_lookup(who), answer)
             return question
+
+    def ask_group(self, group: int, asked: GroupRequest) -> Question:
+        """Ask something of a group [P-7.7]. Raises NotConnected."""
+        with self.profile.lock:
+            self._check_online()
+            return self.groups.request(group, asked)
+
+    def _check_online(self) -> None:
+        if not self.is_online:
+            raise NotConnected("there is no session just now")
 
     def due(self, now: float) -> list[bytes]:
         """The messages to write now, encoded, in their order."""
         with self.profile.lock:
             if not self.is_online:
                 return []
+            self.groups.ask_due(now)
             out, self._control = self._control, []
             user = self.account.user
-            for notice in self._receipts.answerable():
-                out.append(encode_message(Command.RECEIPT, QOS1 | REPLY, 0, user, notice))
+            out += self.outbox.answers()
             out += self.arrivals.due(user)
-            for item, is_first in self.sending.take(now):
-                flags = QOS1 | FIRST if is_first else QOS1
-                out.append(encode_message(Command.USER_MESSAGE, flags, user, item.target, item.time, item.body))
+            out += self.groups.confirmations(user, now, self.is_closing)
+            out += self.outbox.due(now)
             return out
 
     def receive(self, messages: Iterable[Message], now: float) -> None:
@@ -227,21 +181,23 @@ class Courier:
                 for message in messages:
                     if message.command == Command.USER_MESSAGE:
                         if message.flags & REPLY:
-                            self._answered(message, now)
+                            self.outbox.answered(message, now)
                         else:
                             event = self.arrivals.arrived(message, self.account.user, self.names)
                             if event is not None:
                                 self._arrived.append(event)
                     else:
-                        self._receive_other(message)
+                        self._receive_other(message, now)
             finally:
                 self._deliver()
 
     def tick(self, now: float) -> None:
         """Do what is due by time alone. Raises SessionEnded when the center is silent or owes an answer for too long [P-8.6]."""
         with self.profile.lock:
-            if self.sending.is_overdue(now):
+            if self.outbox.sending.is_overdue(now):
                 raise SessionEnded(0, "a message was not answered in time")
+            if self.groups.arrivals.is_stalled(now):
+                raise SessionEnded(0, "a group's messages do not come")
             silent = now - self._heard_at
             if silent >= PING_AFTER_SECONDS + DEAD_AFTER_SECONDS:
                 raise SessionEnded(0, "the center is silent")
@@ -259,8 +215,7 @@ class Courier:
                 self.profile.keep_later()
             if now - self._housekept_at >= HOUSEKEEPING_SECONDS:
                 self._housekept_at = now
-                for item in self.sending.expired(self._now_us()):
-                    self._settle(item, UNKNOWN)
+                self.outbox.expire()
                 self._deliver()
                 if self._now_us() - self._purged_us >= DAY_US:
                     self._purged_us = self._now_us()
@@ -270,8 +225,8 @@ class Courier:
         """When (monotonic seconds) `tick` or `due` may have something to do without anything having come."""
         with self.profile.lock:
             times = [self._heard_at + PING_AFTER_SECONDS + (DEAD_AFTER_SECONDS if self._is_pinged else 0), now + KEEP_LATER_SECONDS]
-            sending = self.sending.deadline(now)
-            return min(times if sending is None else [*times, sending])
+            times += [at for at in (self.outbox.sending.deadline(now), self.groups.deadline(now)) if at is not None]
+            return min(times)
 
     def take_servers(self, servers: tuple[Server, ...]) -> None:
         """A new server list; an empty one is ignored."""
@@ -288,7 +243,7 @@ class Courier:
 
     # one kind of message each
 
-    def _receive_other(self, message: Message) -> None:
+    def _receive_other(self, message: Message, now: float) -> None:
         command, flags = message.command, message.flags
         if command == Command.PING:
             if flags & QOS1:
@@ -299,54 +254,25 @@ class Courier:
                 raise SessionEnded(error.code, error.text)
             raise SessionEnded(0, "the session was closed")
         elif flags & REPLY:
-            self.ignored += not self._questions.replied(message)
+            if command == Command.GROUP_MESSAGE:
+                self.outbox.answered(message, now)
+            else:
+                self._ignored += not self._questions.replied(message)
+        elif command == Command.GROUP_MESSAGE:
+            self.groups.arrived(message, self.account.user, now)
+        elif command == Command.GROUP:
+            self.groups.pushed(message, self.account.user, now)
         elif command == Command.RECEIPT:
-            self._reach(message)
+            self._ignored += not self.outbox.reach(message)
         elif command == Command.SERVERS:
             self._listed(message.content, None)
         else:
-            self.ignored += 1
+            self._ignored += 1
 
-    def _answered(self, message: Message, now: float) -> None:
-        if message.flags & ERROR:
-            why = decode_error(message.content)
-            item = self.sending.refused(message.time, why.code, why.retry_ms or 0, now, self._chance())
-            self._settle(item, Outcome(OutcomeKind.REFUSED, why.code, why.text))
-        else:
-            is_received = decode_settling(message.content) == SETTLED_AS_RECEIVED
-            self._settle(self.sending.settled(message.time), RECEIVED if is_received else STORED)
-
-    def _settle(self, item: Outgoing | None, outcome: Outcome) -> None:
-        if item is None:
-            return
-        time, is_stored = item.time, outcome.kind is OutcomeKind.STORED
-        if handle := self._handles.pop(time, None):
-            handle.settle(outcome)
-        if is_stored:
-            self._receipts.expect(time, item.target)
-        if self._has_settled_events:
-            self._arrived.append(MessageSettled(item.target, time, outcome))
-        else:
-            self.profile.keep_settled_later(time, is_stored)
-
-    def _reach(self, message: Message) -> None:
-        """A receipt for messages settled as stored [P-7.3]; confirmed when all of it has been shown."""
-        kind, pairs = decode_pairs(message.content)
-        if kind != REACHED:
-            self.ignored += 1
-            return
-        for target, time in pairs:
-            item = self.sending.get(time)
-            if item is not None and item.target == target:
-                # Settled as stored, but the answer was lost with its session. Not as received: then nothing would wait for the
-                # application, the notice would be answered, and a crash before the commit would lose the receipt for good.
-                self._settle(self.sending.settled(time), STORED)
-        self._arrived += self._receipts.arrived(message.time, pairs)
-
-    def _ask(self, command: Command, content: bytes, answer: Answer) -> None:
+    def _ask(self, command: Command, target: int, content: bytes, answer: Answer) -> None:
         time = self.profile.next_time(self._now_us(), self.account.slot)
         self._questions.ask(time, answer)
-        self._control.append(encode_message(command, QOS1, self.account.user, 0, time, content))
+        self._control.append(encode_message(command, QOS1, self.account.user, target, time, content))
 
     def _fetched(self, content: bytes, error: Exception | None) -> None:
         if isinstance(error, NotConnected):
@@ -361,7 +287,7 @@ class Courier:
 
     def _renew(self, now: float) -> None:
         if self._renewal.is_due(self.account.renew_at, self._now_us(), now):
-            self._ask(Command.TOKEN, b"", self._renewed)
+            self._ask(Command.TOKEN, 0, b"", self._renewed)
 
     def _renewed(self, content: bytes, error: Exception | None) -> None:
         if error is None:
@@ -369,6 +295,9 @@ class Courier:
             self.profile.keep_token(self.account)
         elif why := self._renewal.failed(error, self._heard_at):
             self._note(PasswordNeeded(why))
+
+    def _tell(self, event: Event) -> None:
+        self._arrived.append(event)
 
     def _note(self, event: Event) -> None:
         if len(self.inbox) < MAX_IDLE_EVENTS:

@@ -1,7 +1,7 @@
 """What the SDK tells the application: events, outcomes, and the handle of one sent message. Values only; nothing here acts.
 
-Three kinds of event are *durable*: `MessageArrived`, `ReceiptArrived`, `MessageSettled`. They count as shown only when the
-application says so (`Transaction.done`, `event.done()`, or by asking the iterator for the next), and come again after a crash.
+Four kinds of event are *durable*: `MessageArrived`, `GroupMessageArrived`, `ReceiptArrived`, `MessageSettled`. They count as shown only
+when the application says so (`Transaction.done`, `event.done()`, or by asking the iterator for the next), and come again after a crash.
 The others only inform.
 """
 
@@ -27,11 +27,15 @@ class OutcomeKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a sent message; `code` [P-9] and `text` say why it was refused (0 and "" otherwise)."""
+    """What became of a sent message; `code` [P-9] and `text` say why it was refused (0 and "" otherwise).
+
+    `number`: of a post that was stored, its number in the group.
+    """
 
     kind: OutcomeKind
     code: int = 0
     text: str = ""
+    number: int = 0
 
     @property
     def is_settled(self) -> bool:
@@ -48,7 +52,7 @@ _MAKING = threading.Lock()  # two threads may wait for one handle, and each has 
 
 
 class Handle:
-    """One sent message: `target` user id, `time` its name [P-3.6] (microseconds, slot in the low 6 bits)."""
+    """One sent message: `target` user id (of a post the group's), `time` its name [P-3.6] (microseconds, slot in the low 6 bits)."""
 
     __slots__ = ("_event", "_outcome", "target", "time")
 
@@ -119,6 +123,30 @@ class MessageArrived(Durable):
 
 
 @dataclass(slots=True, eq=False)
+class GroupMessageArrived(Durable):
+    """A message from `user` to all members of `group`; those with a `number` come in its order, each once.
+
+    `number` 0: QoS 0, which nobody keeps. `time`: the sender's name for it; `accepted`: when the service took it; both in microseconds
+    since 1970. `is_own`: of this user, from this terminal or another. `entered`, `message_id`: where it entered and its id there.
+    """
+
+    group: int
+    number: int
+    user: int
+    time: int
+    accepted: int
+    body: bytes
+    is_own: bool
+    entered: int
+    message_id: int
+
+    @property
+    def text(self) -> str:
+        """The body as text; bytes that are not UTF-8 become U+FFFD."""
+        return self.body.decode("utf-8", "replace")
+
+
+@dataclass(slots=True, eq=False)
 class ReceiptArrived(Durable):
     """The message (`target`, `time`), settled as stored before, has reached its target's application [P-8.7]."""
 
@@ -129,11 +157,15 @@ class ReceiptArrived(Durable):
 
 @dataclass(slots=True, eq=False)
 class MessageSettled(Durable):
-    """The message (`target`, `time`) of this terminal came to its `outcome`; only with `Client(settled_events=True)`."""
+    """The message (`target`, `time`) of this terminal came to its `outcome`; only with `Client(settled_events=True)`.
+
+    `is_post`: it went to a group, and `target` is the group's id.
+    """
 
     target: int
     time: int
     outcome: Outcome
+    is_post: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,5 +201,33 @@ class OfflineDone:
     count: int
 
 
-DurableEvent = MessageArrived | ReceiptArrived | MessageSettled
-Event = DurableEvent | Connected | Disconnected | PasswordNeeded | OfflineDone
+@dataclass(frozen=True, slots=True)
+class GroupChangeArrived:
+    """`actor` did something to `user` (0: to the group itself) in `group`, whose version it made `version`; best effort.
+
+    `event`: "created", "joined", "left", "removed", "invited", "requested", "declined", "role", "muted", "changed" or "dissolved".
+    """
+
+    event: str
+    group: int
+    version: int
+    actor: int
+    user: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLeft:
+    """The user is no member of `group` any more."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupsDone:
+    """All that the groups had at the time of connecting was handed over before this event."""
+
+
+DurableEvent = MessageArrived | GroupMessageArrived | ReceiptArrived | MessageSettled
+Event = (
+    DurableEvent | Connected | Disconnected | PasswordNeeded | OfflineDone | GroupChangeArrived | GroupLeft | GroupsDone
+)  # fmt: skip

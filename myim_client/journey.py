@@ -76,6 +76,7 @@ class Journey:
     def stop(self) -> None:
         """Say GOODBYE and end; returns when the thread is gone (at most a few seconds)."""
         self._stopping.set()
+        self._courier.is_closing = True
         link = self._link
         if link is not None:
             link.say_goodbye(encode_message(Command.GOODBYE, 0, self._courier.account.user, 0, 0))

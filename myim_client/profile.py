@@ -21,23 +21,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from myim_client.errors import LoginNeeded, ProfileRefused
+from myim_client.profile_schema import open_database
 from myim_wire.contents import RenewedToken, Server, decode_servers, encode_servers
 from myim_wire.messages import name_time
 
-SCHEMA_VERSION = 1
 SEEN_DAYS = 40
 DAY_US = 24 * 3600 * 1_000_000
 UNSETTLED, AWAITING_RECEIPT = 0, 2
-
-_SCHEMA = """
-CREATE TABLE myim_account (one INTEGER PRIMARY KEY CHECK (one = 1), login_server TEXT NOT NULL, user INTEGER NOT NULL, name TEXT NOT NULL,
-  slot INTEGER NOT NULL, terminal_key BLOB NOT NULL, token BLOB NOT NULL, session_key BLOB NOT NULL, renew_at INTEGER NOT NULL,
-  expires_at INTEGER NOT NULL, connection_number INTEGER NOT NULL, last_time INTEGER NOT NULL, servers BLOB NOT NULL);
-CREATE TABLE myim_outbox (time INTEGER PRIMARY KEY, target INTEGER NOT NULL, body BLOB NOT NULL, enqueued INTEGER NOT NULL,
-  state INTEGER NOT NULL);
-CREATE TABLE myim_seen (user INTEGER NOT NULL, time INTEGER NOT NULL, shown INTEGER NOT NULL, PRIMARY KEY (user, time)) WITHOUT ROWID;
-CREATE TABLE myim_names (user INTEGER PRIMARY KEY, name TEXT NOT NULL);
-"""
 
 _AWAIT_RECEIPT = f"UPDATE myim_outbox SET state = {AWAITING_RECEIPT} WHERE time = ?"
 _FINISH = "DELETE FROM myim_outbox WHERE time = ?"
@@ -69,13 +59,14 @@ class Account:
 
 
 class OutgoingRow(NamedTuple):
-    """One row of the outbox; `enqueued` in microseconds since 1970."""
+    """One row of the outbox; `enqueued` in microseconds since 1970. is_post: `target` is a group."""
 
     time: int
     target: int
     body: bytes
     enqueued: int
     is_awaiting_receipt: bool
+    is_post: bool
 
 
 def to_signed(number: int) -> int:
@@ -130,7 +121,7 @@ class Profile:
             fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
             check_private(path)
-            return cls(path, _open_database(path), lock_file)
+            return cls(path, open_database(path), lock_file)
         except BlockingIOError:
             os.close(lock_file)
             raise ProfileRefused(f"{path} is in use by another process") from None
@@ -328,12 +319,12 @@ class Profile:
 
     def outgoing(self) -> list[OutgoingRow]:
         """All that is unsettled or awaits its receipt, oldest first."""
-        rows = self.query("SELECT time, target, body, enqueued, state FROM myim_outbox ORDER BY time")
-        return [OutgoingRow(time, to_unsigned(target), body, at, state == AWAITING_RECEIPT) for time, target, body, at, state in rows]
+        rows = self.query("SELECT time, target, body, enqueued, state = ?, is_post FROM myim_outbox ORDER BY time", (AWAITING_RECEIPT,))
+        return [OutgoingRow(time, to_unsigned(target), body, at, bool(waits), bool(post)) for time, target, body, at, waits, post in rows]
 
-    def keep_outgoing(self, time: int, target: int, body: bytes, now_us: int) -> None:
+    def keep_outgoing(self, time: int, target: int, body: bytes, now_us: int, is_post: bool = False) -> None:
         """A new unsettled message, with the present transaction."""
-        self.execute("INSERT INTO myim_outbox VALUES (?, ?, ?, ?, ?)", (time, to_signed(target), body, now_us, UNSETTLED))
+        self.execute("INSERT INTO myim_outbox VALUES (?, ?, ?, ?, ?, ?)", (time, to_signed(target), body, now_us, UNSETTLED, is_post))
 
     def keep_settled(self, stored: list[int], finished: list[int]) -> None:
         """These (by time) were settled as stored, those are over: with the present transaction, in this order."""
@@ -373,20 +364,3 @@ class Profile:
     def keep_name(self, user: int, name: str) -> None:
         """Cache the name of a user (not flushed by itself)."""
         self.later("INSERT OR REPLACE INTO myim_names VALUES (?, ?)", (to_signed(user), name))
-
-
-def _open_database(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=64)
-    try:
-        database.execute("PRAGMA journal_mode = WAL")
-        # FULL: in WAL mode anything less does not flush at commit, and a settled send would be a lie after a power failure
-        database.execute("PRAGMA synchronous = FULL")
-        version = database.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif version != SCHEMA_VERSION:
-            raise ProfileRefused(f"{path} is of schema {version}, this release knows {SCHEMA_VERSION}")
-    except BaseException:
-        database.close()
-        raise
-    return database

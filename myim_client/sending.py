@@ -1,7 +1,8 @@
 """What to send next, and what an answer means: the sender's half of the delivery rules [P-8], pure.
 
 No socket, no file, no clock: `now` (monotonic seconds), `now_us` (microseconds since 1970) and `chance` (0 to 1) are handed in. An
-item is QUEUED (to be sent), SENT (an answer is due) or HELD (its lane waits after a refusal). A lane is what goes to one target.
+item is QUEUED (to be sent), SENT (an answer is due) or HELD (its lane waits after a refusal). A lane is what goes to one target, a user
+or a group: their ids are drawn apart, so one number may be both.
 
 After a refusal that invites a retry the lane is held until *every* transmission of it has been answered and the earliest
 unsettled is the refused one: only then is flagging it *first* exact, and only then can no stale refusal hit the second attempt.
@@ -24,6 +25,9 @@ LONGEST_DELAY_SECONDS = 10.0
 RETRIED = frozenset((ErrorCode.STORE_UNAVAILABLE, ErrorCode.SLOW_DOWN, ErrorCode.OUT_OF_ORDER, ErrorCode.BUSY))
 
 
+Lane = tuple[int, bool]
+
+
 class Stage(enum.Enum):
     """Where an unsettled message is."""
 
@@ -34,7 +38,10 @@ class Stage(enum.Enum):
 
 @dataclass(slots=True, eq=False)
 class Outgoing:
-    """One unsettled QoS 1 message; `time` names it, `enqueued` is microseconds since 1970, `sent_at` monotonic seconds."""
+    """One unsettled QoS 1 message; `time` names it, `enqueued` is microseconds since 1970, `sent_at` monotonic seconds.
+
+    is_post: `target` is a group.
+    """
 
     time: int
     target: int
@@ -43,6 +50,12 @@ class Outgoing:
     stage: Stage = Stage.QUEUED
     sent_at: float = 0.0
     was_sent: bool = False
+    is_post: bool = False
+
+    @property
+    def lane(self) -> Lane:
+        """What goes to the same target, in order."""
+        return self.target, self.is_post
 
 
 @dataclass(slots=True, eq=False)
@@ -59,11 +72,11 @@ class Sending:
 
     def __init__(self) -> None:
         self._all: dict[int, Outgoing] = {}
-        self._lanes: dict[int, _Lane] = {}
+        self._lanes: dict[Lane, _Lane] = {}
         self._queue: deque[Outgoing] = deque()
         self._in_flight: dict[int, Outgoing] = {}
         self._in_flight_bytes = 0
-        self._held: dict[int, _Lane] = {}
+        self._held: dict[Lane, _Lane] = {}
         self._paused_until = 0.0
         self.bytes_unsettled = 0
         self.resent = 0
@@ -84,9 +97,9 @@ class Sending:
         """Take a new message; its `time` must be above all before it."""
         self._all[item.time] = item
         self.bytes_unsettled += len(item.body)
-        lane = self._lanes.get(item.target)
+        lane = self._lanes.get(item.lane)
         if lane is None:
-            lane = self._lanes[item.target] = _Lane()
+            lane = self._lanes[item.lane] = _Lane()
         lane.items[item.time] = item
         if lane.is_held:
             item.stage = Stage.HELD
@@ -121,7 +134,7 @@ class Sending:
             if in_flight and self._in_flight_bytes + size > WINDOW_BYTES:
                 break
             queue.popleft()
-            lane = self._lanes[item.target]
+            lane = self._lanes[item.lane]
             item.stage = Stage.SENT
             item.sent_at = now
             self.resent += item.was_sent
@@ -138,7 +151,7 @@ class Sending:
         if item is None:
             return None
         self.bytes_unsettled -= len(item.body)
-        lane = self._lanes[item.target]
+        lane = self._lanes[item.lane]
         del lane.items[time]
         if item.stage is Stage.SENT:
             self._answered(item, lane)
@@ -146,8 +159,8 @@ class Sending:
             self._queue.remove(item)
         lane.refusals = 0
         if not lane.items:
-            del self._lanes[item.target]
-            self._held.pop(item.target, None)
+            del self._lanes[item.lane]
+            self._held.pop(item.lane, None)
         return item
 
     def refused(self, time: int, code: int, retry_ms: int, now: float, chance: float) -> Outgoing | None:
@@ -159,11 +172,11 @@ class Sending:
             return self.settled(time)
         if item.stage is not Stage.SENT:
             return None
-        lane = self._lanes[item.target]
+        lane = self._lanes[item.lane]
         self._answered(item, lane)
         item.stage = Stage.HELD
         if not lane.is_held:
-            self._hold(item.target, lane)
+            self._hold(item.lane, lane)
         delay = self._delay(lane, code, retry_ms, chance)
         lane.release_at = max(lane.release_at, now + delay)
         if code == ErrorCode.SLOW_DOWN or code == ErrorCode.BUSY:
@@ -203,12 +216,12 @@ class Sending:
         del self._in_flight[item.time]
         self._in_flight_bytes -= len(item.body)
 
-    def _hold(self, target: int, lane: _Lane) -> None:
+    def _hold(self, name: Lane, lane: _Lane) -> None:
         lane.is_held = True
         lane.release_at = 0.0
         lane.refusals += 1
-        self._held[target] = lane
-        self._queue = deque(item for item in self._queue if item.target != target)
+        self._held[name] = lane
+        self._queue = deque(item for item in self._queue if item.lane != name)
         for item in lane.items.values():
             if item.stage is Stage.QUEUED:
                 item.stage = Stage.HELD
@@ -220,8 +233,8 @@ class Sending:
         return max(retry_ms / 1000.0, grown) * (0.75 + chance / 2)
 
     def _release(self, now: float) -> None:
-        for target in [target for target, lane in self._held.items() if not lane.sent and lane.release_at <= now]:
-            lane = self._held.pop(target)
+        for name in [name for name, lane in self._held.items() if not lane.sent and lane.release_at <= now]:
+            lane = self._held.pop(name)
             lane.is_held = False
             for item in lane.items.values():
                 item.stage = Stage.QUEUED

@@ -37,7 +37,7 @@ class Desk:
 
     def send(self, body: bytes = b"x") -> int:
         with self.profile.transaction():
-            return self.courier.keep(YOU, body).time
+            return self.courier.outbox.keep(YOU, body).time
 
     def hear(self, now: float, *messages: Message) -> None:
         self.courier.receive(messages, now)
@@ -144,15 +144,18 @@ def test_a_refused_renewal_asks_for_the_password_and_waits_an_hour(desk: Desk) -
         Message(Command.RECEIPT, QOS1, 0, ME, 64, b"\x03" + bytes(15)),
         Message(Command.GOODBYE, ERROR, 0, 0, 0, b"\x80"),
         Message(Command.SERVERS, 0, 0, 0, 0, b"\xff"),
+        Message(Command.GROUP_MESSAGE, QOS1, YOU, 9, 64, bytes(40)),
+        Message(Command.GROUP_MESSAGE, QOS1 | REPLY, ME, 9, 64, b"\x02"),
+        Message(Command.GROUP, 0, 0, 9, 0, b"\xff"),
     ],
-    ids=["trailer", "settling", "refusal", "receipt", "goodbye", "servers"],
+    ids=["trailer", "settling", "refusal", "receipt", "goodbye", "servers", "post", "numbered settling", "push"],
 )
 def test_what_no_center_may_send_is_a_breach_and_nothing_else(desk: Desk, message: Message) -> None:
     with pytest.raises(RemoteProtocolError):
         desk.hear(1.0, message)
 
 
-@pytest.mark.parametrize("command", [Command.GROUP_MESSAGE, Command.PRESENCE, Command.FRIEND_CHANGE, 0x7F])
+@pytest.mark.parametrize("command", [Command.PRESENCE, Command.FRIEND_CHANGE, 0x7F])
 def test_what_a_later_release_may_send_is_counted_and_ignored(desk: Desk, command: int) -> None:
     desk.hear(1.0, Message(command, QOS1, YOU, ME, 64, bytes(40)))
     assert desk.courier.ignored == 1
