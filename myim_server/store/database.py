@@ -11,7 +11,7 @@ nothing but the database.
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import gevent
@@ -36,18 +36,38 @@ STATEMENT_CHARS = 900_000
 @dataclass(frozen=True, slots=True)
 class Tongue:
     """Where the databases' SQL differs: `insert_ignore` passes over existing keys, `locked` and `shared` end a locking read, `row` begins a
-    row of a VALUES list, `joined` is an expression of columns' numbers with commas between."""
+    row of a VALUES list, `joined` is an expression of columns' numbers with commas between, `by_key` after a table's name makes its primary
+    key the way in, `update` is a form for an UPDATE of {table} by {rows} of a VALUES list with {columns}, in the order of the list."""
 
     insert_ignore: str
     locked: str
     shared: str
     row: str
     joined: Callable[..., str]
+    by_key: str
+    update: str
 
 
-MARIADB = Tongue("INSERT IGNORE INTO", " FOR UPDATE", " LOCK IN SHARE MODE", "", lambda *columns: f"CONCAT_WS(',', {', '.join(columns)})")
-MYSQL = Tongue(MARIADB.insert_ignore, MARIADB.locked, MARIADB.shared, "ROW", MARIADB.joined)
-SQLITE = Tongue("INSERT OR IGNORE INTO", "", "", "", lambda *columns: " || ',' || ".join(columns))
+_LIST = "WITH asked({columns}) AS (VALUES {rows})"
+MARIADB = Tongue(
+    insert_ignore="INSERT IGNORE INTO",
+    locked=" FOR UPDATE",
+    shared=" LOCK IN SHARE MODE",
+    row="",
+    joined=lambda *columns: f"CONCAT_WS(',', {', '.join(columns)})",
+    by_key=" FORCE INDEX (PRIMARY)",
+    update=f"UPDATE ({_LIST} SELECT * FROM asked) AS asked STRAIGHT_JOIN {{table}} ON {{condition}} SET {{change}}",
+)
+MYSQL = replace(MARIADB, row="ROW")
+SQLITE = Tongue(
+    insert_ignore="INSERT OR IGNORE INTO",
+    locked="",
+    shared="",
+    row="",
+    joined=lambda *columns: " || ',' || ".join(columns),
+    by_key="",
+    update=f"{_LIST} UPDATE {{table}} SET {{change}} FROM asked WHERE {{condition}}",
+)
 
 
 class Database:

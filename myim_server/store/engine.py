@@ -20,6 +20,11 @@ from myim_server.store.accounts import Accounts
 from myim_server.store.changes import Changes
 from myim_server.store.database import MARIADB, MYSQL, SQLITE, Database, Tongue
 from myim_server.store.endpoints import Endpoints
+from myim_server.store.group_cursors import GroupCursors
+from myim_server.store.group_posts import GroupPosts
+from myim_server.store.group_purge import GroupPurge
+from myim_server.store.group_roles import GroupRoles
+from myim_server.store.groups import Groups
 from myim_server.store.nodes import Nodes
 from myim_server.store.offline import Offline
 from myim_server.store.receipts import Receipts
@@ -49,6 +54,8 @@ class StoreSettings:
     offline_rows_per_user: int = 100_000
     offline_bytes_per_user: int = 268_435_456
     offline_days: int = 30
+    group_days: int = 30
+    group_rows_per_group: int = 100_000
 
 
 class Store:
@@ -65,6 +72,11 @@ class Store:
         self.throttles = Throttles(database)
         self.nodes = Nodes(database)
         self.endpoints = Endpoints(database)
+        self.groups = Groups(database)
+        self.group_posts = GroupPosts(database, settings.group_rows_per_group)
+        self.group_cursors = GroupCursors(database)
+        self.group_purge = GroupPurge(database, settings.group_days)
+        self.group_roles = GroupRoles(database)
 
     def close(self) -> None:
         """Close the connections; idempotent."""

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql
 
 # In their order; the last is what this program needs. Old names never change.
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 VERSION_TABLE = "myim_schema"
 COLLATION = "utf8mb4_bin"
 MYSQL_TABLE = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": COLLATION}
@@ -194,4 +194,72 @@ endpoints = _table(
     Column("admitted", BigInteger, nullable=False),
     Column("revoked", BigInteger, nullable=True),
     Index("endpoints_name", "name", unique=True),
+)
+
+# Roles, kinds and ways to join are kept as their places in the lists of `group_values`. A group's id is never given twice.
+chat_groups = _table(
+    "chat_groups",
+    Column("id", U64, primary_key=True, autoincrement=False),
+    Column("name", _text(64), nullable=False),
+    Column("description", _text(1000), nullable=False),
+    Column("join_by", SmallInteger, nullable=False),
+    Column("is_muted", Boolean, nullable=False),
+    Column("owner", U64, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("members", Integer, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    # The name of the request that made it.
+    Column("creator", U64, nullable=False),
+    Column("creation_time", U64, nullable=False),
+    Index("chat_groups_creation", "creator", "creation_time", unique=True),
+)
+
+group_members = _table(
+    "group_members",
+    Column("chat_group", U64, primary_key=True, autoincrement=False),
+    Column("user", U64, primary_key=True, autoincrement=False),
+    Column("role", SmallInteger, nullable=False),
+    Column("cursor_number", BigInteger, nullable=False),
+    Column("joined", BigInteger, nullable=False),
+    Column("muted_until", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Index("group_members_user", "user", "chat_group"),
+)
+
+group_pending = _table(
+    "group_pending",
+    Column("chat_group", U64, primary_key=True, autoincrement=False),
+    Column("user", U64, primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("asked_by", U64, nullable=False),
+    Column("words", _text(200), nullable=False),
+    Column("made", BigInteger, nullable=False),
+    Index("group_pending_user", "user", "chat_group"),
+)
+
+# `members`: how many the row waits for; `sent`: how many of them have confirmed it.
+group_messages = _table(
+    "group_messages",
+    Column("chat_group", U64, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("user", U64, nullable=False),
+    Column("time", U64, nullable=False),
+    Column("accepted", BigInteger, nullable=False),
+    Column("entered", U64, nullable=False),
+    Column("message_id", U64, nullable=False),
+    Column("members", Integer, nullable=False),
+    Column("sent", Integer, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("body", LargeBinary(65535).with_variant(mysql.BLOB(), "mysql", "mariadb"), nullable=False),
+)
+
+group_names = _table(
+    "group_names",
+    Column("chat_group", U64, primary_key=True, autoincrement=False),
+    Column("user", U64, primary_key=True, autoincrement=False),
+    Column("time", U64, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    Column("made", BigInteger, nullable=False),
+    Index("group_names_age", "made"),
 )
