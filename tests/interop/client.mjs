@@ -280,7 +280,9 @@ export class Client {
   async #takeReceipt(message) {
     const { target, time, user } = message;
     if (user !== 0n || target !== this.home.user) throw new ProtocolError(CODES.BAD_COMMAND, "RECEIPT for somebody else");
-    this.#keepReceipts(decodeReceipt(message.content, [3]).pairs);
+    const { kind, pairs } = decodeReceipt(message.content, [3, 4]);
+    if (kind === 4) return pairs.forEach(([to, named]) => this.print({ expired: String(named), to: String(to) }));
+    this.#keepReceipts(pairs);
     await this.#say(COMMANDS.RECEIPT, { flags: REPLY, user, target, time });
   }
 

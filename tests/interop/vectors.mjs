@@ -4,6 +4,7 @@ import { fromHex, join, toHex, u16, u32, u64, u8 } from "./bytes.mjs";
 import { ProtocolError } from "./errors.mjs";
 import { Fields, errorMap, renewalOf, serverList, userOf } from "./fields.mjs";
 import { FrameReader, encodeFrame } from "./frames.mjs";
+import { answerOf, fetchOf, fetchedOf, pushOf, requestOf, settledNumber, splitGroupDelivered } from "./groups.mjs";
 import { x25519KeyPair } from "./hkdf.mjs";
 import { ENC_BYTES, hpkeOpen, hpkeSeal, hpkeSecrets, pad, unpad } from "./hpke.mjs";
 import * as messages from "./messages.mjs";
@@ -101,8 +102,9 @@ function checkContent(one, message) {
     one.same("body", body);
     return one.same("content", join(body, u64(entered), u64(id), u64(left)));
   }
+  if (command === COMMANDS.GROUP_MESSAGE && isFromCenter && !messages.isError(message)) return checkPost(one, message);
   if (command === COMMANDS.RECEIPT && content.length) {
-    const { kind, pairs } = messages.decodeReceipt(content, isFromCenter ? [3] : [1, 2]);
+    const { kind, pairs } = messages.decodeReceipt(content, isFromCenter ? [3, 4] : [1, 2]);
     return one.same("content", messages.encodeReceipt(kind, pairs));
   }
   const structure = structureOf(message, isFromCenter);
@@ -113,9 +115,21 @@ function checkContent(one, message) {
   }
 }
 
+function checkPost(one, message) {
+  const { content } = message;
+  if (messages.isReply(message)) return one.same("content", join(u8(2), u64(settledNumber(content))));
+  const { number, accepted, body, entered, id, left } = splitGroupDelivered(content);
+  one.same("body", body);
+  one.equal("number", String(number), one.raw("number"));
+  one.equal("accepted", String(accepted), one.raw("accepted"));
+  return one.equal("end of the content", toHex(content.subarray(-24)), toHex(join(u64(entered), u64(id), u64(left))));
+}
+
 function structureOf(message, isFromCenter) {
   if (messages.isError(message)) return errorMap;
   if (message.command === COMMANDS.SERVERS && isFromCenter) return serverList;
+  if (message.command === COMMANDS.GROUP) return isFromCenter ? (messages.isReply(message) ? answerOf : pushOf) : requestOf;
+  if (message.command === COMMANDS.OFFLINE_FETCH && message.target) return isFromCenter ? fetchedOf : fetchOf;
   if (message.command === COMMANDS.TOKEN && isFromCenter) return renewalOf;
   if (message.command === COMMANDS.LOOKUP) return isFromCenter ? userOf : (fields) => (fields.has("user") ? fields.u64("user") : fields.text("name"));
   return null;
