@@ -13,11 +13,6 @@ from typing import Generic, NamedTuple, TypeVar
 
 from myim_wire.group_contents import Standing
 
-MAX_FETCHES = 4
-MAX_EARLY = 256
-MAX_EARLY_BYTES = 256 << 10
-MAX_WAITING = 2_000
-MAX_WAITING_BYTES = 16 << 20
 GATHER_SECONDS = 0.1
 LOOK_SECONDS = 0.1  # with the gathering, a confirmation leaves at most 200 ms after its commit
 STALLED_SECONDS = 20.0
@@ -25,6 +20,19 @@ FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 30.0
 
 Item = TypeVar("Item")
+
+
+class Bounds(NamedTuple):
+    """How many fetches at once; how much of one group is kept that came during a fetch; how much may wait for the application."""
+
+    fetches: int = 4
+    early: int = 256
+    early_bytes: int = 256 << 10
+    waiting: int = 2_000
+    waiting_bytes: int = 16 << 20
+
+
+BOUNDS = Bounds()
 
 
 class Fetch(NamedTuple):
@@ -66,11 +74,11 @@ class _Group(Generic[Item]):
         self.heard_at = self.not_before = 0.0
         self.refusals = 0
 
-    def keep_early(self, number: int, item: Item, size: int) -> None:
+    def keep_early(self, number: int, item: Item, size: int, bounds: Bounds) -> None:
         """Keep what came during a fetch; where there is no room the highest give way, and the fetch's end does not pass over them."""
         self.early[number] = item, size
         self.early_bytes += size
-        while len(self.early) > MAX_EARLY or (self.early_bytes > MAX_EARLY_BYTES and len(self.early) > 1):
+        while len(self.early) > bounds.early or (self.early_bytes > bounds.early_bytes and len(self.early) > 1):
             highest = max(self.early)
             self.early_bytes -= self.early.pop(highest)[1]
             self.lost_from = highest if self.lost_from is None else min(highest, self.lost_from)
@@ -91,12 +99,15 @@ class _Group(Generic[Item]):
 class GroupArrivals(Generic[Item]):
     """All groups of one client. `repeats`: how many arrivals were handed out, or waited, before."""
 
-    def __init__(self, positions: Iterable[tuple[int, int, bool]] = (), beyond: Iterable[tuple[int, int]] = ()) -> None:
+    def __init__(
+        self, positions: Iterable[tuple[int, int, bool]] = (), beyond: Iterable[tuple[int, int]] = (), bounds: Bounds = BOUNDS
+    ) -> None:
         """positions: (group, position, is_member) as kept; beyond: (group, number) done above it."""
         self._groups: dict[int, _Group[Item]] = {group: _Group(position, is_member) for group, position, is_member in positions}
         for group, number in beyond:
             if group in self._groups and number > self._groups[group].position:
                 self._groups[group].beyond.add(number)
+        self._bounds = bounds
         self._fetching: set[int] = set()
         self._wanting: dict[int, None] = {}
         self._serial = 0
@@ -201,7 +212,7 @@ class GroupArrivals(Generic[Item]):
             self._settle(name, group)
             return handed
         if group.fetch:
-            group.keep_early(number, item, size)
+            group.keep_early(number, item, size, self._bounds)
         self._heard(name, group, number)
         return []
 
@@ -244,7 +255,7 @@ class GroupArrivals(Generic[Item]):
     @property
     def is_full(self) -> bool:
         """Whether so much waits for the application that no more is handed out or fetched."""
-        return self._waiting >= MAX_WAITING or self._waiting_bytes >= MAX_WAITING_BYTES
+        return self._waiting >= self._bounds.waiting or self._waiting_bytes >= self._bounds.waiting_bytes
 
     def fetches(self, now: float) -> list[Fetch]:
         """What is to be asked for now; at most 4 are under way at a time, and the others wait."""
@@ -252,7 +263,7 @@ class GroupArrivals(Generic[Item]):
             return []
         asked: list[Fetch] = []
         for name in list(self._wanting):
-            if len(self._fetching) >= MAX_FETCHES:
+            if len(self._fetching) >= self._bounds.fetches:
                 break
             group = self._groups[name]
             if group.not_before > now:
@@ -283,7 +294,7 @@ class GroupArrivals(Generic[Item]):
     def deadline(self, now: float) -> float | None:
         """When (monotonic seconds) there may be something to do though nothing came; None: not by itself."""
         times = [self._groups[name].heard_at + STALLED_SECONDS for name in self._fetching]
-        if len(self._fetching) < MAX_FETCHES and not self.is_full:
+        if len(self._fetching) < self._bounds.fetches and not self.is_full:
             times += [at for name in self._wanting if (at := self._groups[name].not_before) > now]
         if self._confirm and self._confirm_at is not None:
             times.append(self._confirm_at)
