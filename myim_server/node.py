@@ -127,7 +127,7 @@ class Node:
         if role is not None:
             peers = Peers(self.node_id, role.router, links.locator, role.sessions, time.monotonic, gevent.spawn_later, self.metrics)
             peers.on_changed = self._poll_generations
-            role.groups.serve(peers)
+            role.serve(peers)
             self._loops.add(_TELL_SECONDS, lambda: links.tell(role.sessions))
         links.serve(peers, role, self.login, lambda is_wished: gevent.spawn(self._drain_told, is_wished))
         links.build()
@@ -348,7 +348,13 @@ class Node:
     def _purge(self, store: Store) -> None:
         if not self._trusted_wall():
             return
-        while store.offline.purge_expired(wall_clock(), _PURGE_ROWS) >= _PURGE_ROWS:
+        while True:
+            purged = store.offline.purge_expired(wall_clock(), _PURGE_ROWS)
+            self.metrics.messages_expired += len(purged.names)
+            if self._role is not None:
+                self._role.expiry.tell(purged.names)
+            if purged.rows < _PURGE_ROWS:
+                break
             gevent.sleep(_BETWEEN_PURGES_SECONDS)
 
     def _trusted_wall(self) -> int:

@@ -68,10 +68,10 @@ def build_groups(
     postings = Postings(node_id, store.group_posts, hall.rooms, spawn, (batch.batch_rows, batch.batch_linger_ms / 1000), metrics)
     confirmations = Confirmations(store.group_cursors, spawn, gevent.sleep, section.confirmation_linger_ms / 1000, metrics)
     limits = GroupLimits(section.members, section.per_user, section.pending)
-    desk = GroupDesk(store.groups, store.accounts.existing, limits, wall, hall.tell)
+    desk = GroupDesk(store.groups, (store.group_roles.officers, store.accounts.existing), limits, wall, hall.tell)
     peers = GroupPeers(node_id, hall, post.mesh, metrics)
     postings.on_fan = peers.tell_posts
-    parts = GroupParts(postings, confirmations, hall, desk, store.group_posts)
+    parts = GroupParts(postings, confirmations, hall, desk, store.group_roles)
     numbering, of_terminals, requests = asking
     commands = GroupCommands(parts, numbering, of_terminals, requests, spawn, metrics)
     janitor = GroupJanitor(store.group_purge, confirmations, gevent.sleep, time.monotonic, metrics)

@@ -24,9 +24,11 @@ from myim_server.center_parts import DoorLimits, DoorParts
 from myim_server.chat import sabotage
 from myim_server.chat.accounts import Accounts
 from myim_server.chat.admission import Admission, LookUps
+from myim_server.chat.expiry import Expiry
 from myim_server.chat.inbox import Window
 from myim_server.chat.janitor import Janitor
 from myim_server.chat.lane import Patience
+from myim_server.chat.peers import Peers
 from myim_server.chat.post import NoMesh, Post
 from myim_server.chat.router import Router, Surroundings
 from myim_server.chat.shelf import Shelf, ShelfLimits
@@ -46,7 +48,7 @@ from myim_server.sessions import Outbound, Sessions
 from myim_server.store.engine import Store, StoreSettings
 from myim_server.throttles import TrustedNetworks
 from myim_server.tickets import Generations, Tickets
-from myim_wire import contents
+from myim_wire import contents, peer_messages
 from myim_wire.errors import ErrorCode
 from myim_wire.login_flights import CredentialsReceived
 
@@ -235,6 +237,12 @@ class CenterRole(NamedTuple):
     generations: Generations
     janitor: Janitor
     groups: Groups
+    expiry: Expiry
+
+    def serve(self, peers: Peers) -> None:
+        """Take what other centers say of groups, and of what expired."""
+        self.groups.serve(peers)
+        peers.table[peer_messages.EXPIRED] = self.expiry.take
 
     def send_away(self) -> int:
         """End all sessions with the advice to go elsewhere, a few at a time, so that others are not run over (yields); how many."""
@@ -273,7 +281,8 @@ def build_center(
     center = Center(_listener(config.center.listen, is_shared), _door_limits(config), parts)
     center.init_socket()
     metrics.watch("sessions", "terminals that are online here", lambda: len(sessions))
-    return CenterRole(center, router, sessions, generations, Janitor(router, around), groups)
+    expiry = Expiry(router.parties, reach.finder, reach.post)
+    return CenterRole(center, router, sessions, generations, Janitor(router, around), groups, expiry)
 
 
 def _revoke(sessions: Sessions, user: int, slot: int | None, generation: int) -> None:

@@ -16,6 +16,7 @@ What lives here: their bytes, as functions in pairs. What must not: how they tra
     ONCE      0x1B  user u64 slot u8 generation u32 number u64 | target u64 accepted u64 letter
     ASK       0x1C  question u32 users u64...
     PLACES    0x1D  question u32 (user u64 endpoint u64 slot u8 generation u32 number u64)...
+    EXPIRED   0x1E  user u64 slot u8 (target u64 time u64)...
 
     a letter: time u64 message_id u64 size u16 body
 """
@@ -30,7 +31,7 @@ from myim_wire.bodies import MAX_BODY_BYTES
 from myim_wire.errors import ErrorCode, RemoteProtocolError
 
 OPEN, FOLLOW, END, RECEIVED, RETURNED, POKE, CAME, COPY, RECEIPTS, CHANGED, DRAIN, ONCE = range(0x10, 0x1C)
-ASK, PLACES = 0x1C, 0x1D
+ASK, PLACES, EXPIRED = 0x1C, 0x1D, 0x1E
 _SLOTS = 64
 MAX_TOLD = 1_000  # entries of one CAME, RECEIPTS, ASK or PLACES; more come in several messages
 
@@ -45,6 +46,8 @@ _CAME = struct.Struct(">QBIQQ")
 _TERMINAL = struct.Struct(">QB")
 _PLACE = struct.Struct(">QQBIQ")
 _NUMBER = struct.Struct(">BI")
+_HEAD = struct.Struct(">BQB")
+_NAME = struct.Struct(">QQ")
 
 Letters = Sequence[tuple[int, int, bytes]]
 
@@ -164,6 +167,11 @@ def encode_places(question: int, places: Mapping[int, Iterable[tuple[int, int, i
     return _NUMBER.pack(PLACES, question) + b"".join(told)
 
 
+def encode_expired(user: int, slot: int, pairs: Iterable[tuple[int, int]]) -> bytes:
+    """EXPIRED: these messages (target, time) of a terminal were removed before their target came; at most MAX_TOLD."""
+    return _HEAD.pack(EXPIRED, user, slot) + b"".join(_NAME.pack(*pair) for pair in pairs)
+
+
 def decode_open(message: bytes) -> Opening:
     """An OPEN, kind included; RemoteProtocolError(BAD_FRAME) if it is none."""
     _, user, slot, generation, number, target, attempt, count = _unpack(_OPEN, message)
@@ -223,6 +231,14 @@ def decode_drain(message: bytes) -> bool:
     if len(message) != 2 or message[1] > 1:
         raise _bad("a DRAIN")
     return message[1] == 1
+
+
+def decode_expired(message: bytes) -> tuple[int, int, list[tuple[int, int]]]:
+    """(user, slot, (target, time) of each) of an EXPIRED; BAD_FRAME."""
+    _, user, slot = _unpack(_HEAD, message)
+    if slot >= _SLOTS:
+        raise _bad("a slot beyond 63")
+    return user, slot, [(target, time) for target, time in _entries(_NAME, message, _HEAD.size)]
 
 
 def decode_ask(payload: bytes) -> tuple[int, Sequence[int]]:

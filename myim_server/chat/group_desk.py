@@ -46,7 +46,6 @@ class GroupTable(Protocol):
     def of_user(self, user: int, after: int, limit: int) -> Sequence[tuple[Group, Member | None, Pending | None]]: ...
     def members(self, group_id: int, after: int, limit: int) -> tuple[int, Sequence[Member]]: ...
     def pending(self, group_id: int, after: int, limit: int) -> Sequence[Pending]: ...
-    def officers(self, group_id: int) -> Sequence[int]: ...
 
 
 class News(NamedTuple):
@@ -66,14 +65,15 @@ class GroupDesk:
     def __init__(
         self,
         table: GroupTable,
-        existing: Callable[[Sequence[int]], set[int]],
+        people: tuple[Callable[[int], Sequence[int]], Callable[[Sequence[int]], set[int]]],
         limits: GroupLimits,
         wall: Callable[[], int],
         tell: Callable[[News], None],
     ) -> None:
-        """existing: which of these are users (blocks); wall: µs since 1970; tell: lets members here and elsewhere know; must not yield."""
+        """people = (the owner and admins of a group, which of these are users), both may block; wall: µs since 1970; tell: lets members
+        here and elsewhere know, must not yield."""
         self._table = table
-        self._existing = existing
+        self._officers, self._existing = people
         self._limits = limits
         self._wall = wall
         self._tell = tell
@@ -126,7 +126,7 @@ class GroupDesk:
         """Let the decision happen, tell of it, and answer with the group as the user sees it then."""
         changed = self._table.change(group, users, decide, self._wall())
         if changed is None:
-            raise _no_group()
+            raise rules.no_group()
         view, changes = changed
         for news in self._news(view, user, changes):
             self._tell(news)
@@ -165,7 +165,7 @@ class GroupDesk:
     def _describe(self, user: int, time: int, group: int, request: asked.Describe) -> bytes:
         found = self._table.state(group, user)
         if found is None or (found[1] is None and found[2] is None and found[0].join == "invitation"):
-            raise _no_group()
+            raise rules.no_group()
         return _state(*found).encode()
 
     def _list_groups(self, user: int, time: int, group: int, request: asked.ListGroups) -> bytes:
@@ -189,7 +189,7 @@ class GroupDesk:
     def _member(self, user: int, group: int) -> Member:
         found = self._table.state(group, user)
         if found is None or found[1] is None:
-            raise _no_group()
+            raise rules.no_group()
         return found[1]
 
     # ------------------------------------------------------------------ telling
@@ -214,17 +214,13 @@ class GroupDesk:
                 told.append(news("changed", 0, True))
             elif isinstance(change, Asked):  # who asked and who is invited is for those who decide
                 is_request = change.kind == rules.REQUESTED
-                users = tuple(self._table.officers(group)) if is_request else (change.user,)
+                users = tuple(self._officers(group)) if is_request else (change.user,)
                 told.append(news("requested" if is_request else "invited", change.user, False, users))
             elif isinstance(change, Unasked):
                 told.append(news("declined", change.user, False, (change.user,)))
             elif isinstance(change, Dissolved):
                 told.append(news("dissolved", 0, True))
         return told
-
-
-def _no_group() -> RequestRefused:
-    return RequestRefused(ErrorCode.NOT_ALLOWED, "no such group, or not for you to know of")
 
 
 def _state(group: Group, member: Member | None, pending: Pending | None) -> GroupState:

@@ -183,8 +183,15 @@ def may_list_pending(member: Member | None) -> None:
 # ---------------------------------------------------------------------- what they have in common
 
 
+def no_group() -> RequestRefused:
+    """What is told of a group that is not there, or that one may not know of, or may not do this in: not told apart."""
+    return RequestRefused(ErrorCode.NOT_ALLOWED, "no such group, or not for you to do")
+
+
 def _not_allowed(field: str | None = None) -> RequestRefused:
-    return RequestRefused(ErrorCode.NOT_ALLOWED, "no such group, or not for you to do", field=field)
+    refusal = no_group()
+    refusal.field = field
+    return refusal
 
 
 def _role(view: View, actor: int) -> str:

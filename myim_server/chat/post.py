@@ -115,6 +115,11 @@ class Post:
             message = peer_messages.encode_receipts(terminals[start : start + MAX_TOLD])
             self.mesh.send(center, message, is_urgent=True)
 
+    def expired(self, center: int, user: int, slot: int, pairs: Sequence[tuple[int, int]]) -> None:
+        """A hint: these messages (target, time) of a terminal were removed before their target came."""
+        for start in range(0, len(pairs), MAX_TOLD):
+            self.mesh.send(center, peer_messages.encode_expired(user, slot, pairs[start : start + MAX_TOLD]), is_urgent=True)
+
     def changed(self) -> None:
         """A hint to all: generations were raised."""
         for center in self.mesh.linked():

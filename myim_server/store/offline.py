@@ -5,6 +5,7 @@ the statements are `offline_sql`'s.
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import DBAPICursor
@@ -15,13 +16,20 @@ from myim_server.store.insertion import Inserted, Insertion, StoredMessage
 from myim_server.store.mailboxes import Mailboxes
 from myim_server.store.schema import signed, unsigned
 
-__all__ = ["Inserted", "Offline", "StoredMessage"]
+__all__ = ["Inserted", "Offline", "Purged", "StoredMessage"]
 
 DAY = 24 * 3600 * 1_000_000
 RECEIPT_DAYS = 40
 ASKED_AT_ONCE = 1000
 USERS_KEPT = 200_000
 SMALLEST_SPLIT = 1024
+
+
+class Purged(NamedTuple):
+    """How many messages and receipts were deleted, and (user, time, target) of the QoS 1 messages among them."""
+
+    rows: int
+    names: list[tuple[int, int, int]]
 
 
 class Offline:
@@ -95,9 +103,9 @@ class Offline:
         if ids:
             self._database.write(delete)
 
-    def purge_expired(self, now: int, limit: int) -> int:
+    def purge_expired(self, now: int, limit: int) -> Purged:
         """Deletes at most `limit` messages that were accepted more than `days` ago, and as many receipts that nobody fetched 40 days after
-        that; how many of both. Call it again at once while it finds much; yields."""
+        that. Call it again at once while it finds much; yields."""
         return self._database.write(lambda connection: self._purge(cursor_of(connection), now, limit))
 
     def _insert(self, cursor: DBAPICursor, messages: Sequence[StoredMessage]) -> Insertion:
@@ -186,7 +194,7 @@ class Offline:
         cursor.execute(f"DELETE FROM offline_messages WHERE id IN ({ids})")
         return cursor.rowcount
 
-    def _purge(self, cursor: DBAPICursor, now: int, limit: int) -> int:
+    def _purge(self, cursor: DBAPICursor, now: int, limit: int) -> Purged:
         # Row ids rise nearly as `accepted` does, so the expired are at the head; a second window walks through the whole table, for those
         # that are not (an index by age would be paid for at every insert).
         expired: set[int] = set()
@@ -198,7 +206,10 @@ class Offline:
             last = rows[-1][0] if len(rows) == limit else 0
         self._purged_to = last
         count = 0
+        names: list[tuple[int, int, int]] = []
         if gone := offline_sql.numbers(sorted(expired)[:limit]):
+            cursor.execute(f"SELECT user,time,target FROM offline_messages WHERE id IN ({gone}) AND qos=1{self._database.tongue.locked}")
+            names = [(unsigned(user), unsigned(time), unsigned(target)) for user, time, target in cursor.fetchall()]
             cursor.execute(f"DELETE FROM offline_messages WHERE id IN ({gone})")
             count = cursor.rowcount
         age = now - self._kept_for - RECEIPT_DAYS * DAY
@@ -206,4 +217,4 @@ class Offline:
         for user, slot, time, target in cursor.fetchall():
             cursor.execute(f"DELETE FROM receipts WHERE user={user:d} AND slot={slot:d} AND time={time:d} AND target={target:d}")
             count += cursor.rowcount
-        return count
+        return Purged(count, names)

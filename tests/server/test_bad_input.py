@@ -254,10 +254,11 @@ REFUSED: dict[str, tuple[Said, ErrorCode | None, str | None]] = {
     "a receipt of an unknown kind": (Said(USER, 0, 7, 0, b"\x09" + bytes(16)), ErrorCode.BAD_COMMAND, None),
     "a receipt of half a pair": (Said(USER, 0, 7, 0, b"\x01" + bytes(8)), ErrorCode.BAD_COMMAND, None),
     "an empty receipt": (Said(USER, 0, 7, 0, b""), ErrorCode.BAD_COMMAND, None),
-    "a receipt for groups": (Said(USER, 0, 7, 0, b"\x02" + bytes(16)), ErrorCode.BAD_COMMAND, None),
+    "a receipt of a kind only centers send": (Said(USER, 0, 7, 0, b"\x04" + bytes(16)), ErrorCode.BAD_COMMAND, "content"),
+    "a receipt of another for groups": (Said(TARGET, 0, 7, 0, b"\x02" + bytes(16)), ErrorCode.BAD_COMMAND, "user"),
     "a receipt of another": (Said(TARGET, 0, 7, 0, b"\x01" + bytes(16)), ErrorCode.BAD_COMMAND, "user"),
     "a fetch with content": (Said(USER, 0, 0x0A, QOS1, b"1"), ErrorCode.BAD_COMMAND, None),
-    "a fetch with a target": (Said(USER, TARGET, 0x0A, QOS1, b""), ErrorCode.BAD_COMMAND, "target"),
+    "a fetch with a target": (Said(USER, TARGET, 0x0A, QOS1, b""), ErrorCode.BAD_COMMAND, None),
     "servers with content": (Said(USER, 0, 0x11, QOS1, b"1"), ErrorCode.BAD_COMMAND, None),
     "token with content": (Said(USER, 0, 0x13, QOS1, b"1"), ErrorCode.BAD_COMMAND, None),
     "a look-up without content": (Said(USER, 0, 0x14, QOS1, b""), ErrorCode.BAD_COMMAND, None),
@@ -302,7 +303,7 @@ def test_a_request_that_cannot_be_is_refused_with_its_code_and_the_connection_st
     assert not node.store.offline.targets_with_rows([other.user])
 
 
-@pytest.mark.parametrize("command", [number for number in range(256) if number not in (1, 2, 7, 8, 10, 17, 18, 19, 20)])
+@pytest.mark.parametrize("command", [number for number in range(256) if number not in (1, 2, 3, 7, 8, 10, 15, 17, 18, 19, 20)])
 def test_an_unknown_command_is_answered_and_the_connection_stays(node: Node, people: Callable[[], Person], command: int) -> None:
     terminal = RawTerminal(node, people())
     named = terminal.name()

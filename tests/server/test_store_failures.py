@@ -14,7 +14,7 @@ from gevent.event import Event
 from myim_server.node import Node, wall_clock
 from myim_server.refusals import StoreUnavailable
 from myim_server.store.engine import Store, StoreSettings, open_store
-from myim_server.store.offline import Inserted, Offline, StoredMessage
+from myim_server.store.offline import Inserted, Offline, Purged, StoredMessage
 from myim_wire.errors import ErrorCode
 from myim_wire.messages import ERROR, QOS1, REPLY, Command, Message, decode_error, decode_pairs, encode_message, split_trailer
 from tests.server.running import Person, RawTerminal, make_person, online, start_node, wait_until
@@ -62,7 +62,7 @@ class Moody:
         self._begin("delete")
         self.real.delete(row_ids)
 
-    def purge_expired(self, now: int, limit: int) -> int:
+    def purge_expired(self, now: int, limit: int) -> Purged:
         return self.real.purge_expired(now, limit)
 
 

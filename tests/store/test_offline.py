@@ -156,22 +156,22 @@ def test_old_messages_expire_wherever_their_rows_are(store: Store, users: list[i
     now = T0 + 40 * DAY
     put(store, *(message(users[0], users[1], n, accepted=now - 29 * DAY) for n in range(30)))
     put(store, *(message(users[2], users[1], n, accepted=now - 31 * DAY) for n in range(30)))
-    assert sum(store.offline.purge_expired(now, 10) for _ in range(10)) == 30
+    assert sum(store.offline.purge_expired(now, 10).rows for _ in range(10)) == 30
     assert len(rows_of(store, users[0])) == 30
     assert rows_of(store, users[2]) == []
 
 
 def test_a_purge_takes_no_more_than_it_may(store: Store, users: list[int]) -> None:
     put(store, *(message(users[0], users[1], n) for n in range(30)))
-    assert store.offline.purge_expired(T0 + 31 * DAY, 20) == 20
-    assert store.offline.purge_expired(T0 + 31 * DAY, 20) == 10
+    assert store.offline.purge_expired(T0 + 31 * DAY, 20).rows == 20
+    assert store.offline.purge_expired(T0 + 31 * DAY, 20).rows == 10
 
 
 def test_receipts_that_nobody_fetched_expire_later(store: Store, users: list[int]) -> None:
     put(store, message(users[0], users[1], 1))
     store.offline.confirm([(users[0], users[1], time_of(1))])
-    assert store.offline.purge_expired(T0 + 69 * DAY, 10) == 0
-    assert store.offline.purge_expired(T0 + 71 * DAY, 10) == 1
+    assert store.offline.purge_expired(T0 + 69 * DAY, 10).rows == 0
+    assert store.offline.purge_expired(T0 + 71 * DAY, 10).rows == 1
     assert store.receipts.page(users[1], 0, 10) == []
 
 
