@@ -96,7 +96,7 @@ def decode_posted(message: bytes) -> Posted:
 
 
 def encode_group_changed(group: int, version: int, users: Sequence[int], content: bytes) -> bytes:
-    """GROUP_CHANGED: `content`, a GroupChanged, is for the group's members there and for `users`, at most MAX_TOLD."""
+    """GROUP_CHANGED: `content`, a GroupChanged, is for the group's members there (version 0: not) and for `users`, at most MAX_TOLD."""
     return _CHANGED.pack(GROUP_CHANGED, group, version, len(users)) + struct.pack(f">{len(users)}Q", *users) + content
 
 

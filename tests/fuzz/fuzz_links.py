@@ -26,7 +26,8 @@ READERS: dict[int, Callable[[bytes], object]] = {
     peers.OPEN: peers.decode_open, peers.FOLLOW: peers.decode_follow, peers.END: peers.decode_lane, peers.RECEIVED: peers.decode_lane,
     peers.RETURNED: peers.decode_lane, peers.POKE: peers.decode_poke, peers.CAME: peers.decode_came, peers.COPY: peers.decode_copy,
     peers.RECEIPTS: peers.decode_receipts, peers.DRAIN: peers.decode_drain, peers.ONCE: peers.decode_once,
-    peers.ASK: lambda message: peers.decode_ask(message[1:]), peers.PLACES: lambda message: peers.decode_places(message[1:]),
+    peers.EXPIRED: peers.decode_expired, peers.ASK: lambda message: peers.decode_ask(message[1:]),
+    peers.PLACES: lambda message: peers.decode_places(message[1:]),
     groups.POSTED: groups.decode_posted, groups.GROUP_CHANGED: groups.decode_group_changed,
     groups.UNINTERESTED: groups.decode_uninterested, groups.INTERESTED: groups.decode_interested,
 }  # fmt: skip

@@ -49,6 +49,7 @@ def said_by_centers() -> list[bytes]:
         peers.encode_lane(peers.RECEIVED, 1, 5, 4, 1, [69, 133]), peers.encode_poke(4), peers.encode_came([peers.Came(1, 5, 2, 3, 4)]),
         peers.encode_copy(sender, 1, 4, letter), peers.encode_once(sender, 4, 8, letter), peers.encode_receipts([(1, 5)]),
         peers.encode_drain(True), peers.encode_ask(1, [4]), peers.encode_places(1, {4: [(0, 5, 2, 3)]}),
+        peers.encode_expired(1, 5, [(4, 69)]),
         groups.encode_posted(sender, 4, 5, 6, [post]), groups.encode_posted(sender, 4, 5, 6, [post, post]),
         groups.encode_group_changed(4, 5, [1, 2], b"x"), groups.encode_uninterested(4), groups.encode_interested([4, 5]),
     ]  # fmt: skip

@@ -22,7 +22,7 @@ from myim_wire.group_peer_messages import (
     encode_posted,
     encode_uninterested,
 )  # fmt: skip
-from myim_wire.peer_messages import MAX_TOLD
+from myim_wire.peer_messages import MAX_TOLD, decode_expired, encode_expired
 from tests.wire.group_examples import CHANGED
 
 U64, U32 = st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1)
@@ -117,6 +117,14 @@ def test_a_message_of_another_size_than_told_is_refused(decode: Callable[[bytes]
 ])  # fmt: skip
 def test_a_message_of_another_kind_is_refused(decode: Callable[[bytes], object], message: bytes) -> None:
     assert [kind for kind in range(256) if not is_refused(decode, bytes([kind]) + message[1:])] == [message[0]]
+
+
+@given(U64, st.integers(0, 63), st.lists(st.tuples(U64, U64), max_size=5))
+def test_messages_that_expired_are_read_as_written(user: int, slot: int, pairs: list[tuple[int, int]]) -> None:
+    message = encode_expired(user, slot, pairs)
+    assert message[0] == 0x1E and decode_expired(message) == (user, slot, pairs)
+    assert is_refused(decode_expired, message + b"\0") and is_refused(decode_expired, message[:9])
+    assert is_refused(decode_expired, message[:9] + b"\x40" + message[10:])
 
 
 @given(st.binary(max_size=200) | st.tuples(st.sampled_from([ONE, TWO, NEWS]), st.integers(0, 60), st.binary(max_size=3)).map(
