@@ -271,8 +271,9 @@ class Courier:
 
     def _ask(self, command: Command, target: int, content: bytes, answer: Answer) -> None:
         time = self.profile.next_time(self._now_us(), self.account.slot)
+        message = encode_message(command, QOS1, self.account.user, target, time, content)
         self._questions.ask(time, answer)
-        self._control.append(encode_message(command, QOS1, self.account.user, target, time, content))
+        self._control.append(message)
 
     def _fetched(self, content: bytes, error: Exception | None) -> None:
         if isinstance(error, NotConnected):

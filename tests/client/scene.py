@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from myim_client import Client, Event
-from myim_wire.bodies import decode_pairs
+from myim_wire.bodies import CONFIRMED_GROUPS, CONFIRMED_MESSAGES, decode_pairs
+from myim_wire.group_contents import GroupState, Role
 from myim_wire.messages import Command
 from tests.client.scripted_center import ScriptedCenter, Session, make_profile, wait_until
 
@@ -49,6 +51,18 @@ def take(client: Client, kind: type[Kind]) -> Kind:
     return found[0]
 
 
-def confirmed(session: Session) -> list[tuple[int, int]]:
+def confirmed(session: Session, kind: int = CONFIRMED_MESSAGES) -> list[tuple[int, int]]:
     """All names the terminal confirmed in this session."""
-    return [pair for message in session.of(Command.RECEIPT) for pair in decode_pairs(message.content)[1]]
+    receipts = [decode_pairs(message.content) for message in session.of(Command.RECEIPT)]
+    return [pair for receipt in receipts if receipt[0] == kind for pair in receipt[1]]
+
+
+def confirmed_positions(session: Session) -> list[tuple[int, int]]:
+    """All (group, position) the terminal confirmed in this session."""
+    return confirmed(session, CONFIRMED_GROUPS)
+
+
+def group_state(group: int, name: str = "team", role: Role = "member", **changes: Any) -> GroupState:
+    """A group as a center describes it."""
+    plain = GroupState(group, name, "", "invitation", False, 0, 1, 3, role, 0, 0, 0)
+    return replace(plain, **changes)

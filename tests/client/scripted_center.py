@@ -1,7 +1,7 @@
 """A center that does what a test says: a real socket, the wire's own center end, no rules of its own.
 
-It accepts any token it was told of, answers OFFLINE_FETCH and SERVERS unless the test takes that over, and keeps all else for the
-test to answer. Each session has its own thread.
+It accepts any token it was told of, answers OFFLINE_FETCH and SERVERS unless the test takes that over, tells the memberships it was
+given, and keeps all else for the test to answer. Each session has its own thread.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from pathlib import Path
 
 from myim_client.profile import Account, Profile
 from myim_client.terminal import Terminal
-from myim_wire.bodies import REACHED, encode_count, encode_error_content, encode_pairs, encode_trailer
+from myim_wire.bodies import REACHED, encode_count, encode_error_content, encode_numbered_settling, encode_pairs, encode_trailer
 from myim_wire.connection import Connection, State
 from myim_wire.contents import Server, decode_lookup, encode_servers
 from myim_wire.errors import ErrorCode, ProtocolError
 from myim_wire.flights import encode_error_flight
-from myim_wire.messages import ERROR, QOS1, REPLY, Command, Message, encode_message
+from myim_wire.group_contents import Event, GroupBehind, GroupChanged, GroupFetched, GroupsTold, Standing
+from myim_wire.group_requests import GroupRequest, decode_group_request
+from myim_wire.messages import ERROR, QOS1, REPLY, Command, Message, encode_group_delivery, encode_message
 
 DAY_US = 24 * 3600 * 1_000_000
 ME = 7
@@ -102,6 +104,46 @@ class Session:
         """A RECEIPT to the sender [P-7.3]."""
         self.send(encode_message(Command.RECEIPT, QOS1, 0, ME, notice, encode_pairs(REACHED, pairs)))
 
+    def post(self, group: int, number: int, body: bytes = b"x", sender: int = YOU, accepted: int = 1_000_000) -> None:
+        """Hand over a post; number 0: QoS 0."""
+        self.send(encode_group_delivery(QOS1 if number else 0, sender, group, 64 * number, number, accepted, body, (1, number, 1)))
+
+    def settle_post(self, message: Message, number: int) -> None:
+        """Settle a post under its number."""
+        self.reply(message, encode_numbered_settling(number))
+
+    def tell_groups(self, *standings: Standing, is_last: bool = True) -> None:
+        """The memberships of the user."""
+        self._tell_of_groups(0, GroupsTold(standings, is_last).encode())
+
+    def tell_behind(self, group: int, number: int) -> None:
+        """The group has more."""
+        self._tell_of_groups(group, GroupBehind(group, number).encode())
+
+    def tell_change(self, event: Event, group: int, user: int, actor: int = YOU, version: int = 2) -> None:
+        """Something changed in a group."""
+        self._tell_of_groups(group, GroupChanged(event, group, version, actor, user).encode())
+
+    def _tell_of_groups(self, group: int, content: bytes) -> None:
+        self.send(encode_message(Command.GROUP, 0, 0, group, 0, content))
+
+    def fetches(self, group: int) -> list[Message]:
+        """The fetches of a group that came."""
+        return [message for message in self.of(Command.OFFLINE_FETCH) if message.target == group]
+
+    def end_fetch(self, message: Message, up_to: int, number: int) -> None:
+        """Answer a fetch of a group."""
+        self.reply(message, GroupFetched(up_to, number).encode())
+
+    def asked(self, kind: type[GroupRequest]) -> Message:
+        """The latest question about groups of this kind, as soon as it is there."""
+
+        def questions() -> list[Message]:
+            return [message for message in self.of(Command.GROUP) if isinstance(decode_group_request(message.content), kind)]
+
+        wait_until(questions)
+        return questions()[-1]
+
     def goodbye(self, code: ErrorCode) -> None:
         """GOODBYE and close."""
         with self._lock:
@@ -138,8 +180,10 @@ class Session:
         if message.command == Command.REKEY and message.content:
             with self._lock:
                 self._socket.sendall(self._connection.answer_rekey(os.urandom(32)))
-        elif message.command == Command.OFFLINE_FETCH and self.center.is_fetch_answered:
+        elif message.command == Command.OFFLINE_FETCH and not message.target and self.center.is_fetch_answered:
             self.reply(message, encode_count(0))
+            if self.center.groups is not None:
+                self.tell_groups(*self.center.groups)
         elif message.command == Command.SERVERS and self.center.servers is not None:
             self.reply(message, encode_servers(self.center.servers))
         elif message.command == Command.LOOKUP and self.center.is_lookup_answered and isinstance(decode_lookup(message.content), int):
@@ -168,6 +212,7 @@ class ScriptedCenter:
         self.is_fetch_answered = True
         self.is_lookup_answered = True
         self.servers: list[Server] | None = None
+        self.groups: list[Standing] | None = None
         self._terminal = terminal
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
