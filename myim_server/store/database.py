@@ -35,17 +35,23 @@ STATEMENT_CHARS = 900_000
 
 @dataclass(frozen=True, slots=True)
 class Tongue:
-    """Where the databases' SQL differs: `insert_ignore` passes over existing keys, `locked` and `shared` end a locking read, `row` begins a
-    row of a VALUES list, `joined` is an expression of columns' numbers with commas between, `by_key` after a table's name makes its primary
-    key the way in, `update` is a form for an UPDATE of {table} by {rows} of a VALUES list with {columns}, in the order of the list."""
+    """Where the databases' SQL differs.
+
+    `insert_ignore` passes over existing keys, `locked` and `shared` end a locking read, `row` begins a row of a VALUES list, `joined` is an
+    expression of columns' numbers with commas between. `by` after a table's name makes an index the way in: while a table grows the planner
+    takes it for empty, and scans it. `update` is a form for an UPDATE of {table} by the {rows} of a VALUES list with {columns}, in their
+    order, `delete` one for a DELETE by the primary key, `delete_first` one for a DELETE of the {limit} first by {order}.
+    """
 
     insert_ignore: str
     locked: str
     shared: str
     row: str
     joined: Callable[..., str]
-    by_key: str
+    by: Callable[[str], str]
     update: str
+    delete: str
+    delete_first: str
 
 
 _LIST = "WITH asked({columns}) AS (VALUES {rows})"
@@ -55,8 +61,10 @@ MARIADB = Tongue(
     shared=" LOCK IN SHARE MODE",
     row="",
     joined=lambda *columns: f"CONCAT_WS(',', {', '.join(columns)})",
-    by_key=" FORCE INDEX (PRIMARY)",
-    update=f"UPDATE ({_LIST} SELECT * FROM asked) AS asked STRAIGHT_JOIN {{table}} ON {{condition}} SET {{change}}",
+    by=lambda index: f" FORCE INDEX ({index})",
+    update=f"UPDATE ({_LIST} SELECT * FROM asked) AS asked STRAIGHT_JOIN {{table}} FORCE INDEX (PRIMARY) ON {{condition}} SET {{change}}",
+    delete="DELETE {table} FROM {table} FORCE INDEX (PRIMARY) WHERE {condition}",
+    delete_first="DELETE FROM {table} WHERE {condition} ORDER BY {order} LIMIT {limit:d}",
 )
 MYSQL = replace(MARIADB, row="ROW")
 SQLITE = Tongue(
@@ -65,8 +73,10 @@ SQLITE = Tongue(
     shared="",
     row="",
     joined=lambda *columns: " || ',' || ".join(columns),
-    by_key="",
+    by=lambda index: "",
     update=f"{_LIST} UPDATE {{table}} SET {{change}} FROM asked WHERE {{condition}}",
+    delete="DELETE FROM {table} WHERE {condition}",
+    delete_first="DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE {condition} ORDER BY {order} LIMIT {limit:d})",
 )
 
 

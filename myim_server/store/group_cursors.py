@@ -58,7 +58,7 @@ class GroupCursors:
         tongue = self._database.tongue
         found = {}
         for some in group_sql.chunks(keys):
-            source = f"group_members{tongue.by_key} WHERE {group_sql.members(some)}{tongue.locked}"
+            source = f"group_members{tongue.by('PRIMARY')} WHERE {group_sql.members(some)}{tongue.locked}"
             cursor.execute(group_sql.flat(tongue, ("chat_group", "user", "cursor_number"), source))
             for group, user, number in group_sql.parsed(cursor.fetchone(), 3):
                 found[group, user] = number

@@ -13,7 +13,7 @@ from myim_server.store import group_sql
 from myim_server.store.database import cursor_of
 from myim_server.store.group_changes import Added, Altered, Asked, Change, Dissolved, MuteSet, Removed, RoleSet, Unasked
 from myim_server.store.group_values import JOINS, KINDS, ROLES, Group
-from myim_server.store.schema import chat_groups, group_members, group_pending, signed
+from myim_server.store.schema import chat_groups, group_leftovers, group_members, group_pending, signed
 
 Values = dict[str, Any]
 
@@ -122,8 +122,9 @@ def edit(connection: Connection, group: Group, changes: Sequence[Change], now: i
 
 
 def dissolve(connection: Connection, group_id: int) -> None:
-    """The group is gone; its messages, which nobody can ask for any more, are left to the janitor, and its names to their age: there may be
+    """The group is gone. Its messages, which nobody can ask for any more, are left to the janitor, and its names to their age: there may be
     too many of them for one transaction."""
+    connection.execute(insert(group_leftovers), {"chat_group": group_id})
     connection.execute(delete(group_members).where(group_members.c.chat_group == group_id))
     connection.execute(delete(group_pending).where(group_pending.c.chat_group == group_id))
     connection.execute(delete(chat_groups).where(chat_groups.c.id == group_id))

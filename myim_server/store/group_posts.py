@@ -72,8 +72,8 @@ class GroupPosts:
         ids = sorted(signed(group) for group in wanted)
         states = {}
         for some in group_sql.chunks(ids):
-            listed = offline_sql.numbers(some)
-            cursor.execute(f"SELECT id,number,version,members,is_muted FROM chat_groups WHERE id IN ({listed}) ORDER BY id{lock}")
+            source = f"chat_groups{self._database.tongue.by('PRIMARY')} WHERE id IN ({offline_sql.numbers(some)}) ORDER BY id{lock}"
+            cursor.execute(f"SELECT id,number,version,members,is_muted FROM {source}")
             states.update({row[0]: row[1:] for row in cursor.fetchall()})
         return {
             group: State(number, version, members, bool(is_muted), self._room(cursor, group, number, wanted[unsigned(group)]))
@@ -108,7 +108,7 @@ class GroupPosts:
         pairs = sorted({(signed(post.group), signed(post.user)) for post in posts if signed(post.group) in states})
         found = {}
         for some in group_sql.chunks(pairs):
-            source = f"group_members{self._database.tongue.by_key} WHERE {group_sql.members(some)}"
+            source = f"group_members{self._database.tongue.by('PRIMARY')} WHERE {group_sql.members(some)}"
             cursor.execute(group_sql.flat(self._database.tongue, ("chat_group", "user", "role", "muted_until"), source))
             for group, user, role, muted_until in group_sql.parsed(cursor.fetchone(), 4):
                 found[group, user] = (role, muted_until)
@@ -134,7 +134,7 @@ class GroupPosts:
         names = sorted({(signed(post.group), signed(post.user), signed(post.time)) for post in posts if signed(post.group) in states})
         numbers: dict[Name, int] = {}
         for some in group_sql.chunks(names):
-            source = f"group_names{self._database.tongue.by_key} WHERE {group_sql.keyed(('chat_group', 'user', 'time'), some)}"
+            source = f"group_names{self._database.tongue.by('PRIMARY')} WHERE {group_sql.keyed(('chat_group', 'user', 'time'), some)}"
             cursor.execute(group_sql.flat(self._database.tongue, ("chat_group", "user", "time", "number"), source))
             for group, user, time, number in group_sql.parsed(cursor.fetchone(), 4):
                 numbers[group, user, time] = number

@@ -1,12 +1,12 @@
-"""Removing posts that every member has, posts that are too old, what a dissolved group left, and old names. docs/groups.md, G-3 and G-8.
+"""Removing posts that every member has, posts that are too old, what dissolved groups left, and old names. docs/groups.md, G-3 and G-8.
 
 What must not live here: when it is done, and how often. Rows go from a group's head only, so a group's rows are always a range without a
 hole. What may go stays so: a sent count never falls, a row's member count never rises, time passes, and no id is given to a second group.
 So any number of janitors may look without a lock, remove, and be killed anywhere; the deletion asks again.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import DBAPICursor
@@ -15,14 +15,17 @@ from myim_server.store import group_sql, offline_sql
 from myim_server.store.database import Database, cursor_of
 from myim_server.store.schema import signed, unsigned
 
+T = TypeVar("T")
+
 DAY = 24 * 3600 * 1_000_000
 NAME_DAYS = 8
-PREVIEWED_AT_ONCE = 100
+LOOKED_AT_ONCE = 100
 ANY = 1 << 62
+ALL_ROWS = "1=1"
 
 
 class Head(NamedTuple):
-    """The rows first .. end - 1 of a group may go, if they are there and `condition` holds."""
+    """The rows first .. end - 1 of a group may go, as far as `condition` holds."""
 
     group: int
     first: int
@@ -39,117 +42,129 @@ class GroupPurge:
 
     def done(self, groups: Sequence[int], limit: int) -> tuple[int, int]:
         """Removes at most `limit` rows at the heads of these groups that every member has; (rows, bytes) of them; yields."""
-        return self._remove(sorted({signed(group) for group in groups}), limit, None)
+        ids = sorted({signed(group) for group in groups})
+        heads = self._read(lambda cursor: self._heads(cursor, ids, limit, self._is_done())) if ids else []
+        return self._remove(heads, [])
 
     def walk(self, after: int, groups: int, limit: int, now: int) -> tuple[int, int, int]:
         """Removes at most `limit` rows that every member has, or that are too old, at the heads of the next groups above `after`, at most
-        so many groups; (rows, bytes, the last of these groups, or 0 if there is none above).
+        so many groups, or that dissolved groups left; (rows, bytes, the last of these groups, or 0 if there is none above).
 
         Call it again at once with the same `after` while rows == limit; yields.
         """
-        ids = self._database.read(lambda connection: _with_rows(cursor_of(connection), signed(after), groups))
-        rows, size = self._remove(ids, limit, now)
-        return rows, size, unsigned(ids[-1]) if len(ids) == groups else 0
+
+        def look(cursor: DBAPICursor) -> tuple[list[Head], list[int], int]:
+            left = _ids(cursor, "chat_group", "group_leftovers", 0, groups)
+            heads = self._heads(cursor, left, limit, ALL_ROWS)
+            # The lists may be cut where the limit is reached; a group of which nothing is found then still has rows.
+            room = limit - sum(head.end - head.first for head in heads)
+            over = [] if room <= 0 else sorted(set(left) - {head.group for head in heads})
+            ids = _ids(cursor, "id", "chat_groups", signed(after), groups)
+            return heads + self._heads(cursor, ids, room, self._may_go(now)), over, ids[-1] if len(ids) == groups else 0
+
+        heads, over, last = self._read(look)
+        return (*self._remove(heads, over), unsigned(last))
 
     def names(self, now: int, limit: int) -> int:
         """Forgets at most `limit` names of posts that were accepted more than 8 days ago; how many; yields."""
+        condition = f"made<{now - NAME_DAYS * DAY:d}"
+        statement = self._database.tongue.delete_first.format(table="group_names", condition=condition, order="made", limit=limit)
 
         def forget(connection: Connection) -> int:
             cursor = cursor_of(connection)
-            before = now - NAME_DAYS * DAY
-            cursor.execute(f"SELECT chat_group,user,time FROM group_names WHERE made<{before:d} ORDER BY made LIMIT {limit:d}")
-            count = 0
-            for some in group_sql.chunks(sorted(cursor.fetchall())):
-                cursor.execute(f"DELETE FROM group_names WHERE {group_sql.keyed(('chat_group', 'user', 'time'), some)}")
-                count += cursor.rowcount
-            return count
+            cursor.execute(statement)
+            return cursor.rowcount
 
         return self._database.write(forget)
 
     def preview(self, now: int) -> tuple[int, int]:
         """(rows, bytes) that `walk` would remove from all groups; yields, and reads every row there is."""
-        rows = size = 0
-        after: int | None = 0
-        while after is not None:
-            some, more, after = self._previewed(after, now)
-            rows, size = rows + some, size + more
-        return rows, size
+        found = [
+            self._previewed("chat_group", "group_leftovers", ALL_ROWS),
+            self._previewed("id", "chat_groups", self._may_go(now)),
+        ]
+        return sum(rows for rows, _ in found), sum(size for _, size in found)
 
     def backlog(self, limit: int) -> tuple[int, int]:
         """How many rows that every member has are still there in the first `limit` groups, and when the oldest of them was accepted (0 if
         there is none); yields."""
 
-        def look(connection: Connection) -> tuple[int, int]:
-            cursor = cursor_of(connection)
-            heads = self._heads(cursor, _with_rows(cursor, 0, limit), ANY, None)
-            rows = oldest = 0
+        def look(cursor: DBAPICursor) -> tuple[int, int]:
+            heads = self._heads(cursor, _ids(cursor, "id", "chat_groups", 0, limit), ANY, self._is_done())
+            rows, ages = 0, []
             for some in group_sql.chunks(heads):
                 cursor.execute(f"SELECT COUNT(*),MIN(accepted) FROM group_messages WHERE {_where(some)}")
                 count, accepted = cursor.fetchone() or (0, None)
                 rows += count
-                oldest = min(oldest or accepted, accepted) if accepted is not None else oldest
-            return rows, oldest
+                ages += [] if accepted is None else [accepted]
+            return rows, min(ages, default=0)
 
-        return self._database.read(look)
+        return self._read(look)
 
     def _is_done(self) -> str:
         """The condition on a row that everybody it waits for has."""
         return "sent>=members"
 
-    def _previewed(self, after: int, now: int) -> tuple[int, int, int | None]:
-        def look(connection: Connection) -> tuple[int, int, int | None]:
-            cursor = cursor_of(connection)
-            ids = _with_rows(cursor, after, PREVIEWED_AT_ONCE)
-            heads = self._heads(cursor, ids, ANY, now)
-            return (*(_counted(cursor, heads, "") if heads else (0, 0)), ids[-1] if ids else None)
+    def _may_go(self, now: int) -> str:
+        return f"({self._is_done()} OR accepted<{now - self._kept_for:d})"
 
-        return self._database.read(look)
+    def _read(self, look: Callable[[DBAPICursor], T]) -> T:
+        return self._database.read(lambda connection: look(cursor_of(connection)))
 
-    def _remove(self, groups: Sequence[int], limit: int, now: int | None) -> tuple[int, int]:
-        heads = self._database.read(lambda connection: self._heads(cursor_of(connection), groups, limit, now)) if groups else []
-        if not heads:
-            return 0, 0
+    def _remove(self, heads: Sequence[Head], over: Sequence[int]) -> tuple[int, int]:
+        """Removes these rows, and the leftovers that are no more."""
+        tongue = self._database.tongue
 
         def remove(connection: Connection) -> tuple[int, int]:
             cursor = cursor_of(connection)
             rows = size = 0
             for some in group_sql.chunks(heads):
-                found = _counted(cursor, some, self._database.tongue.locked)
-                cursor.execute(f"DELETE FROM group_messages WHERE {_where(some)}")
-                rows, size = rows + found[0], size + found[1]
+                # Locked before they are counted, so that of two janitors one counts a row.
+                counted = _counted(cursor, f"group_messages{tongue.by('PRIMARY')}", some, tongue.locked)
+                cursor.execute(tongue.delete.format(table="group_messages", condition=_where(some)))
+                rows, size = rows + counted[0], size + counted[1]
+            if over:
+                cursor.execute(f"DELETE FROM group_leftovers WHERE chat_group IN ({offline_sql.numbers(over)})")
             return rows, size
 
-        return self._database.write(remove)
+        return self._database.write(remove) if heads or over else (0, 0)
 
-    def _heads(self, cursor: DBAPICursor, groups: Sequence[int], limit: int, now: int | None) -> list[Head]:
+    def _heads(self, cursor: DBAPICursor, groups: Sequence[int], limit: int, condition: str) -> list[Head]:
         """What may go of these groups, in their order, not more than `limit` rows."""
-        condition = self._is_done() if now is None else f"({self._is_done()} OR accepted<{now - self._kept_for:d})"
         heads: list[Head] = []
         for some in group_sql.chunks(groups):
-            # The rows were there first: a group that is not there now was dissolved.
+            if limit <= 0:
+                break
             cursor.execute(group_sql.removable(self._database.tongue, some, condition, limit))
-            found = cursor.fetchall()
-            cursor.execute(f"SELECT id FROM chat_groups WHERE id IN ({offline_sql.numbers(some)})")
-            present = {row[0] for row in cursor.fetchall()}
-            for group, first, end, last in found:
-                is_there = group in present
-                end = min(first + limit, last + 1 if end is None or not is_there else end)
+            for group, first, end, last in cursor.fetchall():
+                end = min(first + limit, last + 1 if end is None else end)
                 if end > first:
-                    heads.append(Head(group, first, end, condition if is_there else "1=1"))
+                    heads.append(Head(group, first, end, condition))
                     limit -= end - first
-                if limit <= 0:
-                    return heads
         return heads
 
+    def _previewed(self, column: str, table: str, condition: str) -> tuple[int, int]:
+        def look(cursor: DBAPICursor) -> tuple[int, int, list[int]]:
+            ids = _ids(cursor, column, table, after, LOOKED_AT_ONCE)
+            heads = self._heads(cursor, ids, ANY, condition)
+            return (*(_counted(cursor, "group_messages", heads, "") if heads else (0, 0)), ids)
 
-def _with_rows(cursor: DBAPICursor, after: int, limit: int) -> list[int]:
-    """The next groups above `after` that have rows, or had them before they were dissolved."""
-    cursor.execute(f"SELECT DISTINCT chat_group FROM group_messages WHERE chat_group>{after:d} ORDER BY chat_group LIMIT {limit:d}")
+        rows = size = after = 0
+        while True:
+            some, more, ids = self._read(look)
+            rows, size = rows + some, size + more
+            if not ids:
+                return rows, size
+            after = ids[-1]
+
+
+def _ids(cursor: DBAPICursor, column: str, table: str, after: int, limit: int) -> list[int]:
+    cursor.execute(f"SELECT {column} FROM {table} WHERE {column}>{after:d} ORDER BY {column} LIMIT {limit:d}")
     return [row[0] for row in cursor.fetchall()]
 
 
-def _counted(cursor: DBAPICursor, heads: Sequence[Head], lock: str) -> tuple[int, int]:
-    cursor.execute(f"SELECT COUNT(*),SUM(size) FROM group_messages WHERE {_where(heads)}{lock}")
+def _counted(cursor: DBAPICursor, table: str, heads: Sequence[Head], lock: str) -> tuple[int, int]:
+    cursor.execute(f"SELECT COUNT(*),SUM(size) FROM {table} WHERE {_where(heads)}{lock}")
     rows, size = cursor.fetchone() or (0, None)
     return rows, int(size or 0)
 

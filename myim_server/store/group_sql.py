@@ -111,12 +111,11 @@ def _update(tongue: Tongue, table: str, columns: Sequence[str], rows: Iterable[t
 
 
 def removable(tongue: Tongue, groups: Iterable[int], condition: str, limit: int) -> str:
-    """Rows (group, first, end, last) for those of the groups that have rows: their first and last row, and the first one within `limit`
-    for which the condition does not hold (NULL: none). A dive into the index for each."""
+    """Rows (group, first, end, last) for those of the groups that have rows: their first and last row, and the first one for which the
+    condition does not hold, or which is `limit` above the first (NULL: none). A dive into the index for each."""
     asked = ",".join([f"{tongue.row}({group:d})" for group in groups])
-    one = "(SELECT number FROM group_messages WHERE chat_group=g ORDER BY number{} LIMIT 1)"
-    kept = f"chat_group=g AND number>=f AND number<f+{limit:d} AND NOT {condition} ORDER BY number LIMIT 1"
-    return (
-        f"WITH asked(g) AS (VALUES {asked}), found(g,f,l) AS (SELECT g,{one.format('')},{one.format(' DESC')} FROM asked)"
-        f" SELECT g,f,(SELECT number FROM group_messages WHERE {kept}),l FROM found WHERE f IS NOT NULL"
-    )
+    here = f"SELECT number FROM group_messages{tongue.by('PRIMARY')} WHERE chat_group=g"
+    one = f"({here} ORDER BY number LIMIT 1),({here} ORDER BY number DESC LIMIT 1)"
+    end = f"({here} AND number>=f AND (number>=f+{limit:d} OR NOT {condition}) ORDER BY number LIMIT 1)"
+    found = f"WITH asked(g) AS (VALUES {asked}), found(g,f,l) AS (SELECT g,{one} FROM asked)"
+    return f"{found} SELECT g,f,{end},l FROM found WHERE f IS NOT NULL"

@@ -107,14 +107,15 @@ class Groups:
     def standings(self, asked: Sequence[int]) -> dict[int, list[Standing]]:
         """All memberships of each of the users, by group id; yields."""
         found: dict[int, list[Standing]] = {user: [] for user in asked}
-        columns = self._database.tongue.joined("user", "chat_group", "version", "number", "cursor_number", "joined")
+        tongue = self._database.tongue
+        columns = tongue.joined("user", "chat_group", "version", "number", "cursor_number", "joined")
+        source = f"group_members{tongue.by('group_members_user')} JOIN chat_groups ON id=chat_group"
 
         def look(connection: Connection) -> list[str]:
             cursor = cursor_of(connection)
             texts: list[str] = []
             for some in group_sql.chunks(sorted({signed(user) for user in asked})):
-                where = f"user IN ({offline_sql.numbers(some)})"
-                cursor.execute(f"SELECT {columns} FROM group_members JOIN chat_groups ON id=chat_group WHERE {where}")
+                cursor.execute(f"SELECT {columns} FROM {source} WHERE user IN ({offline_sql.numbers(some)})")
                 texts += [row[0] for row in cursor.fetchall()]
             return texts
 

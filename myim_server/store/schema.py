@@ -254,6 +254,9 @@ group_messages = _table(
     Column("body", LargeBinary(65535).with_variant(mysql.BLOB(), "mysql", "mariadb"), nullable=False),
 )
 
+# Dissolved groups of which messages are left.
+group_leftovers = _table("group_leftovers", Column("chat_group", U64, primary_key=True, autoincrement=False))
+
 group_names = _table(
     "group_names",
     Column("chat_group", U64, primary_key=True, autoincrement=False),

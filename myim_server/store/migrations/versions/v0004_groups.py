@@ -91,6 +91,7 @@ def _messages() -> None:
         sa.Column("body", sa.LargeBinary(65535).with_variant(mysql.BLOB(), "mysql", "mariadb"), nullable=False),
         **_OPTIONS,
     )
+    op.create_table("group_leftovers", _key("chat_group"), **_OPTIONS)
     op.create_table(
         "group_names",
         _key("chat_group"),
