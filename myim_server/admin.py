@@ -14,21 +14,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from myim_server import admin_endpoints, admin_live, throttles
+from myim_server import admin_endpoints, admin_live, admin_purge, throttles
 from myim_server.chat.names import parse_name
 from myim_server.config import ConfigError, load_config
 from myim_server.config_sections import SQLITE_PREFIX, Config
 from myim_server.keys import open_cluster_secret, open_login_keys, open_node_key
+from myim_server.node_parts import store_settings
 from myim_server.refusals import RequestRefused, StoreRefused
 from myim_server.secret_files import SecretRefused
 from myim_server.store.accounts import Account, NameTaken, NoSuchUser
-from myim_server.store.engine import Store, StoreSettings, open_store
+from myim_server.store.engine import Store, open_store
 from myim_server.store.terminals import SLOTS, Admission, Arrival, NoFreeSlot, NoSuchTerminal
 from myim_server.tickets import Tickets
 from myim_wire.key_schedule import KeyPair, derive_terminal_private
@@ -82,11 +83,7 @@ def opened(path: Path | None, *, migrate: bool = False, may_be_new: bool = False
         )
     try:
         config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        store = open_store(
-            StoreSettings(
-                config.store_url, config.store_password_file, config.store.allow_unflushed, config.store.pool_size, migrate=migrate
-            )
-        )  # fmt: skip
+        store = open_store(replace(store_settings(config), migrate=migrate))
     except (StoreRefused, OSError) as error:
         raise Failed(str(error)) from None
     try:
@@ -320,5 +317,9 @@ def check(path: Path | None) -> None:
             click.echo(f"login identity {open_login_keys(place.config.data_dir).identity.hex()}")
 
 
-for command in (*admin_live.commands(load, configured), *admin_endpoints.commands(opened, configured)):
+for command in (
+    *admin_live.commands(load, configured),
+    *admin_endpoints.commands(opened, configured),
+    *admin_purge.commands(opened, configured),
+):
     admin.add_command(command)

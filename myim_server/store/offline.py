@@ -26,9 +26,11 @@ SMALLEST_SPLIT = 1024
 
 
 class Purged(NamedTuple):
-    """How many messages and receipts were deleted, and (user, time, target) of the QoS 1 messages among them."""
+    """How many messages and receipts were deleted; the messages alone, bytes of their bodies, (user, time, target) of the QoS 1 ones."""
 
     rows: int
+    messages: int
+    size: int
     names: list[tuple[int, int, int]]
 
 
@@ -107,6 +109,17 @@ class Offline:
         """Deletes at most `limit` messages that were accepted more than `days` ago, and as many receipts that nobody fetched 40 days after
         that. Call it again at once while it finds much; yields."""
         return self._database.write(lambda connection: self._purge(cursor_of(connection), now, limit))
+
+    def preview_expired(self, now: int) -> tuple[int, int]:
+        """(messages, bytes of their bodies) that `purge_expired` would delete in all; yields, and reads every row's head."""
+
+        def look(connection: Connection) -> tuple[int, int]:
+            cursor = cursor_of(connection)
+            cursor.execute(f"SELECT COUNT(*),SUM(size) FROM offline_messages WHERE accepted<{now - self._kept_for:d}")
+            rows, size = cursor.fetchone() or (0, None)
+            return rows, int(size or 0)
+
+        return self._database.read(look)
 
     def _insert(self, cursor: DBAPICursor, messages: Sequence[StoredMessage]) -> Insertion:
         insertion = Insertion(messages)
@@ -205,16 +218,19 @@ class Offline:
             expired.update(row_id for row_id, accepted in rows if accepted < now - self._kept_for)
             last = rows[-1][0] if len(rows) == limit else 0
         self._purged_to = last
-        count = 0
+        messages = size = 0
         names: list[tuple[int, int, int]] = []
         if gone := offline_sql.numbers(sorted(expired)[:limit]):
             cursor.execute(f"SELECT user,time,target FROM offline_messages WHERE id IN ({gone}) AND qos=1{self._database.tongue.locked}")
             names = [(unsigned(user), unsigned(time), unsigned(target)) for user, time, target in cursor.fetchall()]
+            cursor.execute(f"SELECT SUM(size) FROM offline_messages WHERE id IN ({gone})")
+            size = int((cursor.fetchone() or (0,))[0] or 0)
             cursor.execute(f"DELETE FROM offline_messages WHERE id IN ({gone})")
-            count = cursor.rowcount
+            messages = cursor.rowcount
+        count = messages
         age = now - self._kept_for - RECEIPT_DAYS * DAY
         cursor.execute(f"SELECT user,slot,time,target FROM receipts WHERE accepted<{age:d} LIMIT {limit:d}")
         for user, slot, time, target in cursor.fetchall():
             cursor.execute(f"DELETE FROM receipts WHERE user={user:d} AND slot={slot:d} AND time={time:d} AND target={target:d}")
             count += cursor.rowcount
-        return Purged(count, names)
+        return Purged(count, messages, size, names)

@@ -16,6 +16,8 @@ from myim_server.keys import open_cluster_secret
 from myim_server.passwords import HashingCost, Passwords
 from myim_server.refusals import RequestRefused, SessionRefused
 from myim_server.store.engine import StoreSettings, open_store
+from myim_server.store.group_values import Post
+from myim_server.store.offline import StoredMessage
 from myim_server.throttles import TrustedNetworks, account_counter, terminal_counter
 from myim_server.tickets import Generations, Tickets
 from myim_wire.contents import Grant
@@ -273,3 +275,24 @@ def test_what_cannot_be_done_ends_with_1_and_what_cannot_be_asked_with_2(house: 
 def test_a_wrong_config_ends_with_2_and_names_the_line(house: Installation) -> None:
     house.config.write_text("node:\n  data_dri: x\n")
     assert "myim.yaml:2" in house.run("check", code=2)
+
+
+def test_purge_shows_what_would_go_and_removes_it_when_told_to(installation: Installation) -> None:
+    store, now = installation.store, wall_clock()
+    alice, bob = (store.accounts.create(name, name, "hash", now) for name in ("alice", "bob"))
+    month = 31 * 24 * 3600 * 1_000_000
+    store.offline.insert(
+        [StoredMessage(bob, alice, 64 * number, 1, b"old", 1, number, accepted=now - month * (number < 3)) for number in (1, 2, 3)]
+    )
+    group, _ = store.groups.create(alice, 1, "team", "", "open", [], now)
+    store.group_posts.post([Post(group.id, alice, 64 * number, b"12345", 1, number, now - month * (number < 2)) for number in (1, 2)])
+    dry = json.loads(installation.run("purge", "--dry-run", "--json"))
+    assert dry == {"dry_run": True, "group_messages": {"rows": 1, "bytes": 5}, "user_messages": {"rows": 2, "bytes": 6}}
+    assert "group messages: 1 row, 5 bytes would go" in installation.run("purge", "--dry-run")
+    assert "user messages: 2 rows, 6 bytes removed" in installation.run("purge", "--now")
+    assert json.loads(installation.run("purge", "--now", "--json"))["user_messages"] == {"rows": 0, "bytes": 0}
+
+
+def test_purge_must_be_told_which(installation: Installation) -> None:
+    installation.run("purge", code=2)
+    installation.run("purge", "--dry-run", "--now", code=2)

@@ -24,6 +24,8 @@ from tests.server.running import Person, RawTerminal
 class Member(RawTerminal):
     """A terminal of somebody who is in groups."""
 
+    hears_of_groups = True
+
     def __init__(self, node: Node, person: Person, number: int = 1) -> None:
         super().__init__(node, person, number)
         self.standings = self.come()

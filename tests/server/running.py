@@ -86,7 +86,9 @@ def add_terminal(node: Node, user: int, terminal_private: bytes) -> Person:
 
 
 class RawTerminal:
-    """One connection to the center that says exactly what a test tells it to."""
+    """One connection to the center that says exactly what a test tells it to; what is pushed about groups is for `Member` alone."""
+
+    hears_of_groups = False
 
     def __init__(self, node: Node, person: Person, number: int = 1) -> None:
         assert node.center is not None
@@ -104,7 +106,9 @@ class RawTerminal:
         data = self.socket.recv(65536)
         if not data:
             raise EOFError("the center closed the connection")
-        self.inbox += self.connection.receive_data(data)
+        for message in self.connection.receive_data(data):
+            if self.hears_of_groups or message.command != Command.GROUP or message.flags & REPLY:
+                self.inbox.append(message)
 
     def name(self) -> int:
         """The next time that names something of this terminal."""
