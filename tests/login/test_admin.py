@@ -277,8 +277,8 @@ def test_a_wrong_config_ends_with_2_and_names_the_line(house: Installation) -> N
     assert "myim.yaml:2" in house.run("check", code=2)
 
 
-def test_purge_shows_what_would_go_and_removes_it_when_told_to(installation: Installation) -> None:
-    store, now = installation.store, wall_clock()
+def test_purge_shows_what_would_go_and_removes_it_when_told_to(house: Installation) -> None:
+    store, now = house.store, wall_clock()
     alice, bob = (store.accounts.create(name, name, "hash", now) for name in ("alice", "bob"))
     month = 31 * 24 * 3600 * 1_000_000
     store.offline.insert(
@@ -286,13 +286,13 @@ def test_purge_shows_what_would_go_and_removes_it_when_told_to(installation: Ins
     )
     group, _ = store.groups.create(alice, 1, "team", "", "open", [], now)
     store.group_posts.post([Post(group.id, alice, 64 * number, b"12345", 1, number, now - month * (number < 2)) for number in (1, 2)])
-    dry = json.loads(installation.run("purge", "--dry-run", "--json"))
+    dry = json.loads(house.run("purge", "--dry-run", "--json"))
     assert dry == {"dry_run": True, "group_messages": {"rows": 1, "bytes": 5}, "user_messages": {"rows": 2, "bytes": 6}}
-    assert "group messages: 1 row, 5 bytes would go" in installation.run("purge", "--dry-run")
-    assert "user messages: 2 rows, 6 bytes removed" in installation.run("purge", "--now")
-    assert json.loads(installation.run("purge", "--now", "--json"))["user_messages"] == {"rows": 0, "bytes": 0}
+    assert "group messages: 1 row, 5 bytes would go" in house.run("purge", "--dry-run")
+    assert "user messages: 2 rows, 6 bytes removed" in house.run("purge", "--now")
+    assert json.loads(house.run("purge", "--now", "--json"))["user_messages"] == {"rows": 0, "bytes": 0}
 
 
-def test_purge_must_be_told_which(installation: Installation) -> None:
-    installation.run("purge", code=2)
-    installation.run("purge", "--dry-run", "--now", code=2)
+def test_purge_must_be_told_which(house: Installation) -> None:
+    house.run("purge", code=2)
+    house.run("purge", "--dry-run", "--now", code=2)
