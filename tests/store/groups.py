@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from myim_server.store.engine import Store
 from myim_server.store.group_changes import Added, Change, Dissolved, Removed
-from myim_server.store.group_values import Post, Posted, PostRefused, Row
+from myim_server.store.group_values import Group, Member, Post, Posted, PostRefused, Row
 from tests.store.messages import T0, time_of
 
 
@@ -22,6 +22,17 @@ def change(store: Store, group: int, *changes: Change) -> None:
     """Does these changes to a group that is there."""
     users = [one.user for one in changes if isinstance(one, Added | Removed)]
     assert store.groups.change(group, users, lambda view: changes, T0) is not None
+
+
+def group_of(store: Store, group: int) -> Group:
+    state = store.groups.state(group, 0)
+    assert state is not None
+    return state[0]
+
+
+def member_of(store: Store, group: int, user: int) -> Member | None:
+    state = store.groups.state(group, user)
+    return None if state is None else state[1]
 
 
 def join(store: Store, group: int, user: int) -> None:
