@@ -159,6 +159,7 @@ def store_settings(config: Config) -> StoreSettings:
         offline_days=delivery.offline_days,
         group_days=config.groups.days,
         group_rows_per_group=config.groups.rows_per_group,
+        sabotage=sabotage.asked_for(os.environ),
     )
 
 

@@ -1,7 +1,8 @@
 """Delivery rules with one mechanism broken on purpose, to prove that the chaos run notices.
 
-What lives here: twins of the state machines that each leave one rule out. What must not: anything a node uses unless MYIM_CHAOS=1 and
-MYIM_SABOTAGE name it; the node says so in its log, loudly. A check that stays green under these proves nothing.
+What lives here: twins of the state machines that each leave one rule out, and the list of all names, the store's too. What must not:
+anything a node uses unless MYIM_CHAOS=1 and MYIM_SABOTAGE name it; the node says so in its log, loudly. A check that stays green under
+these proves nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from myim_server.chat import lane as lane_rules
 from myim_server.chat.inboxes import Inboxes
 from myim_server.chat.lane import STORED, Action, Forward, Lane, LaneState, Letter, Settle, Store
 from myim_server.chat.lanes import Lanes
+from myim_server.store.group_sabotage import TWINS
 from myim_wire.errors import ErrorCode
 
 
@@ -91,19 +93,20 @@ class SabotagedLanes(Lanes):
         return broken
 
 
+NAMES = ("", "settle_before_commit", "no_lane", "no_dedupe", *TWINS)
 LATE_SECONDS = 0.5  # how long a commit lags behind its settling, so that a kill falls between
 
 
 def asked_for(environment: Mapping[str, str]) -> str:
     """The name of the rule to leave out, or ""; ValueError for a name that is none."""
     name = environment.get("MYIM_SABOTAGE", "") if environment.get("MYIM_CHAOS") == "1" else ""
-    if name not in ("", "settle_before_commit", "no_lane", "no_dedupe"):
+    if name not in NAMES:
         raise ValueError(f"MYIM_SABOTAGE={name} is not known")
     return name
 
 
 def parts(name: str, patience: lane_rules.Patience) -> tuple[Lanes, Inboxes]:
-    """The tables of lanes and inboxes, with the named rule left out ("" and "no_dedupe", which is the terminal's, leave out none)."""
+    """The tables of lanes and inboxes, with the named rule left out (none of theirs, if it is the terminal's or the store's)."""
     if name == "settle_before_commit":
         return SabotagedLanes(patience, SettlesBeforeCommit), Inboxes()
     if name == "no_lane":

@@ -24,6 +24,7 @@ from myim_server.store.group_cursors import GroupCursors
 from myim_server.store.group_posts import GroupPosts
 from myim_server.store.group_purge import GroupPurge
 from myim_server.store.group_roles import GroupRoles
+from myim_server.store.group_sabotage import twin_of
 from myim_server.store.groups import Groups
 from myim_server.store.nodes import Nodes
 from myim_server.store.offline import Offline
@@ -44,7 +45,7 @@ SOCKET_SECONDS = 5
 class StoreSettings:
     """What to open. `url`: sqlite:///path or mysql://user@host:port/database (or ?unix_socket=path). `pool_size`: connections for writes,
     and as many for reads (SQLite has one writer). `migrate`: bring an older schema up to date (SQLite and an empty database: always).
-    The offline limits are per target user; see `mailboxes` for how exact they are."""
+    The offline limits are per target user; see `mailboxes` for how exact they are. `sabotage`: see `group_sabotage`."""
 
     url: str
     password_file: Path | None = None
@@ -56,6 +57,7 @@ class StoreSettings:
     offline_days: int = 30
     group_days: int = 30
     group_rows_per_group: int = 100_000
+    sabotage: str = ""
 
 
 class Store:
@@ -73,9 +75,10 @@ class Store:
         self.nodes = Nodes(database)
         self.endpoints = Endpoints(database)
         self.groups = Groups(database)
-        self.group_posts = GroupPosts(database, settings.group_rows_per_group)
-        self.group_cursors = GroupCursors(database)
-        self.group_purge = GroupPurge(database, settings.group_days)
+        broken = settings.sabotage
+        self.group_posts = twin_of(GroupPosts, broken)(database, settings.group_rows_per_group)
+        self.group_cursors = twin_of(GroupCursors, broken)(database)
+        self.group_purge = twin_of(GroupPurge, broken)(database, settings.group_days)
         self.group_roles = GroupRoles(database)
 
     def close(self) -> None:

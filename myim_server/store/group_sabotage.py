@@ -5,6 +5,9 @@ nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
+
+import gevent
 
 from myim_server.store.database import cursor_of
 from myim_server.store.group_cursors import Claim, GroupCursors, Key, Span
@@ -12,6 +15,10 @@ from myim_server.store.group_posts import GroupPosts
 from myim_server.store.group_purge import GroupPurge
 from myim_server.store.group_values import Post, Posted, PostRefused
 from myim_server.store.schema import signed
+
+T = TypeVar("T", GroupPosts, GroupCursors, GroupPurge)
+
+LATE_SECONDS = 0.02  # how long a number is held that was read, so that another reads it, too
 
 
 class NumberReadThenWrite(GroupPosts):
@@ -22,6 +29,7 @@ class NumberReadThenWrite(GroupPosts):
         if not posts:
             return []
         states = self._database.read(lambda connection: self._states(cursor_of(connection), posts, ""))
+        gevent.sleep(LATE_SECONDS)
         insert = self._database.tongue.insert_ignore + " "
         return self._database.write(lambda connection: self._store(cursor_of(connection), posts, states, insert))
 
@@ -45,3 +53,9 @@ class RepeatsCount(GroupCursors):
 
 
 TWINS = {"number_read_then_write": NumberReadThenWrite, "janitor_by_counter": JanitorByCounter, "count_repeats": RepeatsCount}
+
+
+def twin_of(part: type[T], name: str) -> type[T]:
+    """The class that stands in for this part where `name` says so, else the part itself."""
+    twin = TWINS.get(name)
+    return twin if twin is not None and issubclass(twin, part) else part

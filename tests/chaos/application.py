@@ -11,41 +11,26 @@ from gevent import monkey
 monkey.patch_all()
 
 import contextlib  # noqa: E402
-import json  # noqa: E402
 import math  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 from collections import Counter  # noqa: E402
-from dataclasses import dataclass, field  # noqa: E402
+from dataclasses import dataclass  # noqa: E402
 from pathlib import Path  # noqa: E402
 from random import Random  # noqa: E402
-from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
-from gevent.lock import RLock  # noqa: E402
 
-from myim_client import (  # noqa: E402
-    Account,
-    Client,
-    MessageArrived,
-    MessageSettled,
-    MyimError,
-    OutcomeKind,
-    ReceiptArrived,
-    Terminal,
-    Transaction,
-)
-from myim_client.errors import LoginNeeded  # noqa: E402
+from myim_client import MessageArrived, MessageSettled, MyimError, OutcomeKind, ReceiptArrived, Transaction  # noqa: E402
 from myim_client.profile import Profile  # noqa: E402
-from tests.chaos.applications import home_of  # noqa: E402
 from tests.chaos.history import RECEIVED, STORED, Event, Kind, digest_of, encode_events  # noqa: E402
+from tests.chaos.presence import Presence, Settings, blink, come_in, wander  # noqa: E402
 
 MOST_UNSETTLED = 64
 SMALLEST_BODY, LARGEST_BODY = 8, 4096
 FRIENDS, IN_A_ROW = 4, 8
 LARGEST_PIECE, PIECE_SECONDS = 8, 0.01
-DAY_US = 24 * 3600 * 1_000_000
 
 _HISTORY = """CREATE TABLE IF NOT EXISTS history (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, at INTEGER NOT NULL,
  user INTEGER NOT NULL, time INTEGER NOT NULL, target INTEGER NOT NULL, digest TEXT NOT NULL, how INTEGER NOT NULL)"""
@@ -61,25 +46,6 @@ _OUTCOMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What `application-N.json` says."""
-
-    directory: Path
-    accounts: Path
-    servers: list[list[Any]]  # (host, port) of every door
-    share: int
-    shares: int
-    messages: int
-    rate: float
-    seed: int
-    incarnation: int
-    sabotage: str
-    blink_seconds: float
-    offline_share: float
-    offline_seconds: float
-
-
 def message_of(seed: int, sender: int, number: int, users: int) -> tuple[int, bytes]:
     """The `number`-th message of a sender: the place of its target among the users, and its body; the same at every incarnation.
 
@@ -93,42 +59,12 @@ def message_of(seed: int, sender: int, number: int, users: int) -> tuple[int, by
 
 
 @dataclass(slots=True)
-class User:
-    """One user of this application; `client` is None while it is offline."""
-
-    settings: Settings
-    place: int  # among all users of the run
-    row: dict[str, Any]
-    everybody: list[int]
-    counts: Counter[str] = field(default_factory=Counter)
-    client: Client | None = None
-    resent: int = 0
-    moving: RLock = field(default_factory=RLock)  # going and coming take time
-
-    @property
-    def path(self) -> Path:
-        """Its profile."""
-        return self.settings.directory / f"user-{self.place}.db"
-
-    @property
-    def quota(self) -> int:
-        """How many messages it is to send in the whole run."""
-        users = len(self.everybody)
-        return self.settings.messages // users + (self.place < self.settings.messages % users)
+class User(Presence):
+    """One user of this application."""
 
     def prepare(self) -> None:
         """Make the profile at the first start; count what the history holds."""
-        row = self.row
-        profile = Profile.open(self.path, create=True)
-        try:
-            profile.account()
-        except LoginNeeded:
-            public = self._terminal().public_key
-            now_us = time.time_ns() // 1000
-            token, session_key = bytes.fromhex(row["token"]), bytes.fromhex(row["session_key"])
-            profile.log_in(
-                Account("", row["user"], row["name"], row["slot"], public, token, session_key, now_us + DAY_US // 2, now_us + DAY_US, ())
-            )
+        profile = self.open_profile()
         with profile.transaction() as execute:
             execute(_HISTORY)
             if self.settings.sabotage == "no_dedupe":
@@ -136,38 +72,6 @@ class User:
         for kind, how, count in profile.query("SELECT kind, how, count(*) FROM history GROUP BY kind, how"):
             self._count(Kind(kind), how, count)
         profile.close()
-
-    @property
-    def servers(self) -> list[tuple[str, int]]:
-        """Every door, the user's own first: users are spread over them, the same way at every start."""
-        doors = [(host, port) for host, port in self.settings.servers]
-        home = home_of(self.settings.seed, self.place, len(doors))
-        return doors[home:] + doors[:home]
-
-    def _terminal(self) -> Terminal:
-        return Terminal(self.settings.directory, bytes.fromhex(self.row["terminal_secret"]), bytes.fromhex(self.row["fingerprint"]))
-
-    def come(self) -> None:
-        """Go online, and stay so whatever happens to the node."""
-        with self.moving:
-            client = Client(self._terminal(), self.path, servers=self.servers, settled_events=True)
-            client.connect(timeout=0)
-            self.client = client
-
-    def go(self) -> None:
-        """Go offline in order."""
-        with self.moving:
-            client, self.client = self.client, None
-            if client is not None:
-                self.resent += client.resent
-                client.close()
-
-    def blink(self) -> None:
-        """Go and come at once, if it is online."""
-        with self.moving:
-            if self.client is not None:
-                self.go()
-                self.come()
 
     def send_some(self, most: int) -> None:
         """Up to `most` messages in one transaction with their records, within the limit of unsettled ones."""
@@ -257,35 +161,10 @@ def listen(user: User) -> None:
             gevent.sleep(0.05)
 
 
-def wander(users: list[User], still: Path, calm: Path, random: Random) -> None:
-    """Keep a share of the users offline, never the same for long; nobody moves when all is to be still, everybody comes for calm."""
-    away = [user for user in users if user.client is None]
-    pause = users[0].settings.offline_seconds / max(len(away), 1)
-    while not calm.exists():
-        gevent.sleep(pause)
-        if still.exists():
-            continue
-        present = [user for user in users if user.client is not None]
-        leaver = random.choice(present)
-        leaver.go()
-        away.append(leaver)
-        away.pop(0).come()
-    for user in away:
-        user.come()
-
-
-def blink(users: list[User], still: Path, calm: Path, random: Random) -> None:
-    """Again and again a user goes and is back at once, as over a bad network."""
-    while not (still.exists() or calm.exists()):
-        gevent.sleep(users[0].settings.blink_seconds)
-        random.choice(users).blink()
-
-
 def tell_progress(settings: Settings, users: list[User]) -> None:
-    """Replace `progress-N.json`."""
+    """Say how far the users are."""
     counts: Counter[str] = sum((user.counts for user in users), Counter())
     said = {
-        "incarnation": settings.incarnation,
         "attempted": counts[Kind.ATTEMPT],
         "settled": counts[Kind.SETTLED],
         "received": counts["received"],
@@ -295,25 +174,19 @@ def tell_progress(settings: Settings, users: list[User]) -> None:
         "online": [user.row["user"] for user in users if user.client is not None and user.client.is_online],
         "resent": sum(user.resent + (user.client.resent if user.client else 0) for user in users),
     }
-    path = settings.directory / f"progress-{settings.share}.json"
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(said))
-    os.replace(draft, path)
+    settings.tell(said)
 
 
 def main() -> None:
     """Live until `end` appears, then write the histories."""
-    values = json.loads(Path(sys.argv[1]).read_text())
-    settings = Settings(**{**values, "directory": Path(values["directory"]), "accounts": Path(values["accounts"])})
-    rows = [json.loads(line) for line in settings.accounts.read_text().splitlines()]
+    settings = Settings.read(Path(sys.argv[1]))
+    rows = settings.rows()
     everybody = [row["user"] for row in rows]
     random = Random()
-    users = [User(settings, place, rows[place], everybody) for place in range(settings.share, len(rows), settings.shares)]
+    users = [User(settings, place, rows[place], everybody) for place in settings.places(len(rows))]
     for user in users:
         user.prepare()
-    staying = random.sample(users, len(users) - round(len(users) * settings.offline_share))
-    for user in staying:
-        user.come()
+    come_in(users, random)
     for user in users:
         gevent.spawn(listen, user)
         gevent.spawn(talk, user, random)

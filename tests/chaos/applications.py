@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -42,6 +42,8 @@ class Traffic:
     drain_seconds: float = 120.0
     offline_share: float = 0.2  # of the users, at any time
     offline_seconds: float = 3.0  # how long each of them stays away
+    program: str = "tests.chaos.application"
+    more: Mapping[str, Any] = field(default_factory=dict)  # what applications of that program are told besides
 
 
 @dataclass(slots=True)
@@ -74,10 +76,11 @@ class Application:
             "blink_seconds": self.traffic.blink_seconds,
             "offline_share": self.traffic.offline_share,
             "offline_seconds": self.traffic.offline_seconds,
+            "more": dict(self.traffic.more),
         }
         path = self.directory / f"application-{self.share}.json"
         path.write_text(json.dumps(settings))
-        self.process = Process([PYTHON, "-m", "tests.chaos.application", str(path)], self.directory / f"application-{self.share}.log")
+        self.process = Process([PYTHON, "-m", self.traffic.program, str(path)], self.directory / f"application-{self.share}.log")
 
     def kill(self) -> None:
         """SIGKILL; what it had sent again so far is remembered, the rest it finds in its files."""
@@ -172,16 +175,20 @@ class Crowd:
             wait_until(is_complete, self.traffic.drain_seconds, "the drain")
         return time.monotonic() - start
 
-    def collect(self) -> dict[int, list[Event]]:
-        """End the applications, and read what they wrote."""
+    def end(self) -> None:
+        """End the applications in order; what they wrote is in their files then."""
         for word in ("calm", "end"):
             (self.directory / word).touch()
         for application in self.applications:
             assert application.process is not None
             process = application.process
-            wait_until(lambda process=process: not process.is_running, 60, "the end of an application")  # type: ignore[misc]
+            wait_until(lambda process=process: not process.is_running, 120, "the end of an application")  # type: ignore[misc]
             if process.exit_code:
                 raise RuntimeError(f"application {application.share} failed at its end:\n{process.tail()}")
+
+    def collect(self) -> dict[int, list[Event]]:
+        """End the applications, and read what they wrote."""
+        self.end()
         histories: dict[int, list[Event]] = {}
         for path in sorted(self.directory.glob("history-*.jsonl")):
             with path.open() as lines:
