@@ -6,9 +6,7 @@ cannot be used). Passwords come from the terminal, from stdin or from a private 
 
 from __future__ import annotations
 
-import base64
 import getpass
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -19,10 +17,11 @@ import click
 
 from myim_client.addresses import spelled
 from myim_client.client import Client
+from myim_client.console_groups import GroupNames
+from myim_client.console_inbox import print_inbox
 from myim_client.console_words import DEFAULT_HOME, DEFAULT_SERVER, how_to_log_in, why
 from myim_client.errors import (
     BodyTooLarge,
-    ClientClosed,
     LoginNeeded,
     MyimError,
     NotConnected,
@@ -30,7 +29,7 @@ from myim_client.errors import (
     ProfileRefused,
     RequestRefused,
 )
-from myim_client.events import Disconnected, Event, MessageArrived, OfflineDone, OutcomeKind, PasswordNeeded, ReceiptArrived
+from myim_client.events import Handle, OutcomeKind, PasswordNeeded
 from myim_client.login import LoggedIn, login, register
 from myim_client.printable import local_time, printable
 from myim_client.profile import check_private
@@ -211,7 +210,7 @@ def chat_command(place: Place, name: str, to: str | None) -> None:
 @click.option("--timeout", default=30.0, show_default=True, type=click.FloatRange(0, 86400), help="Seconds to wait for the settling.")
 @click.pass_obj
 def send_command(place: Place, name: str, to: str, text: tuple[str, ...], timeout: float) -> None:
-    """Send TEXT as NAME to TO (a name, or @ID) and say what became of it. TEXT `-` is read from stdin.
+    """Send TEXT as NAME to TO (a name, @ID, #GROUP or #ID) and say what became of it. TEXT `-` is read from stdin.
 
     A message that is not settled in time stays in the outbox and goes out with the next command.
     """
@@ -220,10 +219,7 @@ def send_command(place: Place, name: str, to: str, text: tuple[str, ...], timeou
         end = time.monotonic() + timeout
         _connect(client, timeout, place.how_to_log_in(name))
         try:
-            target = client.user_id(_utf8(to).decode())
-            if target == client.user:
-                raise ValueError("that is you")
-            handle = client.send(target, body)
+            handle = _send(client, _utf8(to).decode(), body)
         except ValueError as error:
             raise click.UsageError(printable(str(error))) from None
         try:
@@ -233,10 +229,19 @@ def send_command(place: Place, name: str, to: str, text: tuple[str, ...], timeou
             hint = f"\n{needed}\nTry: {place.how_to_log_in(name)}" if needed else ""
             stop(f"not settled in time; it is kept and sent with the next command{hint}", 1)
     if outcome.kind is OutcomeKind.REFUSED:
-        stop(f"refused: {why(outcome.code, outcome.text)}", 1)
-    click.echo(outcome.kind.value)
+        stop(f"refused: {why(outcome.code, outcome.text, is_group=to.startswith('#'))}", 1)
+    click.echo(f"{outcome.kind.value}, number {outcome.number}" if outcome.number else outcome.kind.value)
     if not outcome.is_settled:
         sys.exit(1)
+
+
+def _send(client: Client, to: str, body: bytes) -> Handle:
+    if to.startswith("#"):
+        return client.post(GroupNames(client).find(to), body)
+    target = client.user_id(to)
+    if target == client.user:
+        raise ValueError("that is you")
+    return client.send(target, body)
 
 
 def _utf8(text: str) -> bytes:
@@ -274,61 +279,10 @@ def _password_needed(client: Client) -> str:
 @click.option("--wait", default=0.0, type=click.FloatRange(0, 86400 * 365), help="Go on for so many seconds after the stored messages.")
 @click.pass_obj
 def inbox_command(place: Place, name: str, is_json: bool, wait: float) -> None:
-    """Print what waits for NAME, oldest first, and confirm it: each line is printed before it is confirmed."""
-    write = _json_line if is_json else _text_line
+    """Print what waits for NAME, of groups too, oldest first, and confirm it: each line is printed before it is confirmed."""
     with place.client(name) as client:
         _connect(client, CONNECT_SECONDS, place.how_to_log_in(name))
-        end: float | None = None
-        while end is None or time.monotonic() < end:
-            events = client.take(CONNECT_SECONDS if end is None else end - time.monotonic())
-            if not events and end is None:
-                raise NotConnected("the center does not hand over what it stored")
-            _print(client, events, write)
-            for event in events:
-                if isinstance(event, OfflineDone) and end is None:
-                    end = time.monotonic() + wait
-                if isinstance(event, Disconnected) and event.is_final:
-                    raise ClientClosed(event.reason)
-                if isinstance(event, PasswordNeeded):
-                    raise LoginNeeded(f"{event.reason}\nTry: {place.how_to_log_in(name)}")
-
-
-def _print(client: Client, events: list[Event], write: Callable[[Event], str | None]) -> None:
-    arrived = [event for event in events if isinstance(event, MessageArrived)]
-    client.learn_names(event.user for event in arrived)
-    names = client.names()
-    for event in arrived:
-        event.name = names.get(event.user, "")
-    lines = [line for line in map(write, events) if line is not None]
-    if lines:
-        click.echo("\n".join(lines))
-        sys.stdout.flush()
-    with client.transaction() as transaction:
-        transaction.done(*events)
-
-
-def _json_line(event: Event) -> str | None:
-    if isinstance(event, MessageArrived):
-        line: dict[str, object] = {
-            "type": "message", "from": event.user, "name": event.name or None, "to": event.target, "time": event.time,
-            "entered": event.entered, "message_id": event.message_id, "qos": event.qos, "copy": event.is_copy,
-        }  # fmt: skip
-        try:
-            line["text"] = event.body.decode()
-        except UnicodeDecodeError:
-            line["base64"] = base64.b64encode(event.body).decode()
-        return json.dumps(line)
-    if isinstance(event, ReceiptArrived):
-        return json.dumps({"type": "receipt", "to": event.target, "time": event.time})
-    return None
-
-
-def _text_line(event: Event) -> str | None:
-    if not isinstance(event, MessageArrived):
-        return None
-    when = local_time(event.time)
-    who = printable(event.name) or f"@{event.user}"
-    return f"{when:%Y-%m-%d %H:%M:%S} {who}: {printable(event.text, keep_lines=True)}"
+        print_inbox(client, is_json, wait, place.how_to_log_in(name))
 
 
 if __name__ == "__main__":

@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from myim_client.client import Client
+from myim_client.console_groups import GROUP_COMMANDS, GroupConsole, GroupNames, change_line
 from myim_client.console_words import why
 from myim_client.errors import MyimError, RequestRefused
 from myim_client.events import (
     Connected,
     Disconnected,
     Event,
+    GroupChangeArrived,
+    GroupLeft,
+    GroupMessageArrived,
     MessageArrived,
     MessageSettled,
     OfflineDone,
@@ -26,9 +30,12 @@ from myim_client.events import (
     ReceiptArrived,
 )
 from myim_client.printable import local_time, printable
+from myim_wire.messages import slot_of
 
 COMMANDS = {
     "/to NAME": "talk to NAME (or to @ID)",
+    "/to #GROUP": "talk to a group (by its name, or #ID)",
+    "/group": "what can be done with groups",
     "/names": "the names known here",
     "/help": "this",
     "/quit": "leave; Ctrl-D does the same",
@@ -39,7 +46,10 @@ _SHORT = 40
 
 
 class Chat:
-    """One conversation at a time, with everybody's messages shown. `say` prints a line."""
+    """One conversation at a time, with everybody's messages shown. `say` prints a line.
+
+    Lines go to the user `target` or to the group `group`; one of the two at most is not None.
+    """
 
     def __init__(self, client: Client, say: Callable[[str], None], login_with: str = "") -> None:
         """login_with: the command that logs this user in again."""
@@ -47,13 +57,18 @@ class Chat:
         self._login_with = login_with or f"myim login {client.name}"
         self._say = say
         self.target: int | None = None
+        self.group: int | None = None
         self.is_over = False
+        self._groups = GroupNames(client)
+        self._group_console = GroupConsole(client, self._groups, say, self._name)
         with client.transaction() as transaction:
             transaction.execute(_TABLE)
 
     @property
     def prompt(self) -> str:
         """What stands before the line being typed."""
+        if self.group is not None:
+            return f"{self._groups.label(self.group)}> "
         return "> " if self.target is None else f"{self._name(self.target)}> "
 
     def type(self, line: str) -> None:
@@ -65,7 +80,8 @@ class Chat:
             elif line:
                 self._send(line)
         except RequestRefused as error:
-            self._say(f"! refused: {why(error.code, error.text, error.retry_ms)}")
+            is_group = line.startswith(("/group", "/to #"))
+            self._say(f"! refused: {why(error.code, error.text, error.retry_ms, is_group)}")
         except (MyimError, ValueError) as error:
             self._say(f"! {printable(str(error))}")
 
@@ -74,6 +90,10 @@ class Chat:
         rest = rest.strip()
         if word == "/to" and rest:
             self.talk_to(rest)
+        elif word == "/group":
+            group = self._group_console.act(rest, self.group)
+            if group is not None:
+                self.target, self.group = None, group
         elif word == "/names":
             self._say(" ".join(printable(name) for name in sorted(self._client.names().values())) or "none yet; /to NAME asks for one")
         elif word == "/quit":
@@ -81,32 +101,39 @@ class Chat:
         elif word == "/help":
             for command, meaning in COMMANDS.items():
                 self._say(f"  {command:10} {meaning}")
-            self._say("  ✓ stored for them   ✓✓ received   ✗ refused   ? unknown after 7 days")
+            self._say("  ✓ stored for them   ✓✓ received   ✓ number 7: in a group   ✗ refused   ? unknown after 7 days")
         else:
             self._say("! /help says what there is")
 
     def talk_to(self, who: str) -> None:
-        """Make `who` (a name or @ID) the one that lines go to. Raises MyimError, ValueError; lines then go to nobody."""
-        try:
-            target = self._client.user_id(who)
-            if target == self._client.user:
-                raise ValueError("that is you")
-        except (MyimError, ValueError):
-            self.target = None  # what is typed on, meant for `who`, must not reach whom one talked to before
-            raise
+        """Make `who` (a name, @ID, #GROUP or #ID) the one that lines go to. Raises MyimError, ValueError; lines then go to nobody."""
+        self.target = self.group = None  # should it fail, what is typed on, meant for `who`, must not reach whom one talked to before
+        if who.startswith("#"):
+            group = self._groups.find(who)
+            if not self._groups.is_member(group):
+                raise ValueError(f"you are not a member of {self._groups.label(group)}; /group join #{group}")
+            self.group = group
+            return
+        target = self._client.user_id(who)
+        if target == self._client.user:
+            raise ValueError("that is you")
         self.target = target
 
     def _send(self, text: str) -> None:
-        if self.target is None:
+        if self.target is None and self.group is None:
             self._say("! to whom? /to NAME")
             return
         with self._client.transaction() as transaction:
-            handle = transaction.send(self.target, text)
+            if self.group is not None:
+                handle = transaction.post(self.group, text)
+            else:
+                assert self.target is not None
+                handle = transaction.send(self.target, text)
             transaction.execute("INSERT INTO chat_sent VALUES (?, ?)", (handle.time, text))
 
     def show(self, events: list[Event]) -> None:
         """Events came: print them, and keep in one transaction that they were."""
-        self._client.learn_names(event.user for event in events if isinstance(event, MessageArrived))
+        self._learn(events)
         with self._client.transaction() as transaction:
             for event in events:
                 line = self._line(event, transaction.execute)
@@ -115,27 +142,47 @@ class Chat:
             transaction.done(*events)
         self._answer_to(events)
 
+    def _learn(self, events: list[Event]) -> None:
+        """Learn the names of the people and groups that events tell of."""
+        users: list[int] = []
+        groups: list[int] = []
+        for event in events:
+            if isinstance(event, MessageArrived):
+                users.append(event.user)
+            elif isinstance(event, GroupMessageArrived | GroupChangeArrived):
+                users += [event.user] if isinstance(event, GroupMessageArrived) else [event.actor, event.user]
+                groups.append(event.group)
+        self._client.learn_names(user for user in users if user not in (0, self._client.user))
+        self._client.groups.learn(groups)
+
     def _answer_to(self, events: list[Event]) -> None:
         """Who talks to nobody yet answers the first who writes."""
         writers = [event.user for event in events if isinstance(event, MessageArrived) and not event.is_copy]
-        if self.target is None and writers:
+        if self.target is None and self.group is None and writers:
             self.target = writers[0]
             self._say(f"* what you type goes to {self._name(self.target)}; /to NAME changes that")
 
     def _line(self, event: Event, execute: Callable[..., object]) -> str:
         if isinstance(event, MessageArrived):
             return self._message(event)
+        if isinstance(event, GroupMessageArrived):
+            return self._group_message(event)
         if isinstance(event, MessageSettled):
-            text = self._sent(event.time)
-            if event.outcome.kind is not OutcomeKind.STORED:
-                execute("DELETE FROM chat_sent WHERE time = ?", (event.time,))
-            refusal = f" ({why(event.outcome.code, event.outcome.text)})" if event.outcome.kind is OutcomeKind.REFUSED else ""
-            return f"  {MARKS[event.outcome.kind]} {event.outcome.kind.value}{refusal}: {text}"
+            return self._settled(event, execute)
         if isinstance(event, ReceiptArrived):
             text = self._sent(event.time)
             execute("DELETE FROM chat_sent WHERE time = ?", (event.time,))
             return f"  ✓✓ {self._name(event.target)} has received: {text}"
         return self._notice(event)
+
+    def _settled(self, event: MessageSettled, execute: Callable[..., object]) -> str:
+        text, outcome = self._sent(event.time), event.outcome
+        if outcome.kind is not OutcomeKind.STORED or event.is_post:
+            execute("DELETE FROM chat_sent WHERE time = ?", (event.time,))
+        if outcome.number:
+            return f"  {MARKS[outcome.kind]} number {outcome.number}: {text}"
+        refusal = f" ({why(outcome.code, outcome.text, 0, event.is_post)})" if outcome.kind is OutcomeKind.REFUSED else ""
+        return f"  {MARKS[outcome.kind]} {outcome.kind.value}{refusal}: {text}"
 
     def _notice(self, event: Event) -> str:
         if isinstance(event, Connected):
@@ -147,12 +194,25 @@ class Chat:
         if isinstance(event, Disconnected):
             self.is_over |= event.is_final
             return f"* {'closed' if event.is_final else 'connection lost'}: {printable(event.reason)}"
+        if isinstance(event, GroupChangeArrived):
+            return change_line(event, self._client.user, self._groups.label(event.group), self._name)
+        if isinstance(event, GroupLeft):
+            if self.group == event.group:
+                self.group = None
+            return f"* you are not a member of {self._groups.label(event.group)} any more"
         return ""
 
     def _message(self, event: MessageArrived) -> str:
         when = local_time(event.time)
         who = f"you, elsewhere, to {self._name(event.target)}" if event.is_copy else self._name(event.user)
         return f"{when:%H:%M} {who}: {printable(event.text, keep_lines=True)}"
+
+    def _group_message(self, event: GroupMessageArrived) -> str:
+        if event.is_own and slot_of(event.time) == self._client.courier.account.slot:
+            return ""  # it was typed here
+        who = "you, elsewhere" if event.is_own else self._name(event.user)
+        when = local_time(event.accepted or event.time)
+        return f"{when:%H:%M} {self._groups.label(event.group)} {who}: {printable(event.text, keep_lines=True)}"
 
     def _name(self, user: int) -> str:
         return printable(self._client.names().get(user, "")) or f"@{user}"
@@ -211,6 +271,7 @@ def run_chat(client: Client, home: Path, to: str | None, login_with: str) -> Non
 
 
 def completions(client: Client, text: str) -> list[str]:
-    """What may become of the line `text`: a command, or /to and a known name."""
-    words = [command.split()[0] for command in COMMANDS] + [f"/to {name}" for name in sorted(client.names().values())]
+    """What may become of the line `text`: a command, or /to and a known name or group."""
+    words = sorted({command.split()[0] for command in COMMANDS}) + [f"/to {name}" for name in sorted(client.names().values())]
+    words += [f"/to {label}" for label in GroupNames(client).labels()] + [" ".join(command.split()[:2]) for command in GROUP_COMMANDS]
     return [word for word in words if text and word.casefold().startswith(text.casefold()) and word != text]

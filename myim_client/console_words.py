@@ -30,12 +30,23 @@ _REASONS: dict[int, str] = {
     ErrorCode.TOKEN_EXPIRED: "the login is too old",
     ErrorCode.TOKEN_REVOKED: "logged out, or logged in anew",
     ErrorCode.RENEWAL_REFUSED: "the password is needed again",
+    ErrorCode.NOT_MEMBER: "you are not a member of this group",
+    ErrorCode.MUTED: "you may not speak there just now",
+    ErrorCode.LIMIT_REACHED: "there may be no more",
+}
+_REASONS_IN_GROUPS: dict[int, str] = {
+    ErrorCode.NOT_ALLOWED: "there is no such group or user, or this is not for you to do",
 }
 
 
-def why(code: int, text: str = "", retry_ms: int = 0) -> str:
-    """The name of a code of [P-9] and what it means, `text` (the center's) where there are no words for it; when to try again, if known."""
-    words = _REASONS.get(code) or printable(text)
+def why(code: int, text: str = "", retry_ms: int = 0, is_group: bool = False) -> str:
+    """The name of a code of [P-9] and what it means; when to try again, if known.
+
+    `text` (the center's) where there are no words for it, and where it says which limit was reached. is_group: it was about a group.
+    """
+    words = (is_group and _REASONS_IN_GROUPS.get(code)) or _REASONS.get(code) or printable(text)
+    if code == ErrorCode.LIMIT_REACHED and text:
+        words = f"{words}: {printable(text)}"
     again = f"; try again {in_time(retry_ms)}" if retry_ms else ""
     return f"{code_name(code)}, {words}{again}" if words else code_name(code) + again
 

@@ -6,9 +6,11 @@ Who may do what is the center's to say (NOT_ALLOWED, NOT_MEMBER, LIMIT_REACHED, 
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable, Iterable, Iterator
 
-from myim_client.errors import WithinTransaction
+from myim_client.errors import MyimError, RequestRefused, WithinTransaction
 from myim_client.questions import Question
 from myim_wire import group_requests as asked
 from myim_wire.errors import LocalProtocolError
@@ -16,13 +18,15 @@ from myim_wire.group_contents import GroupPage, GroupState, ListedMember, Listed
 from myim_wire.group_requests import GroupRequest, JoinRule, SettableRole
 
 ANSWER_SECONDS = 10.0
+LEARN_SECONDS = 1.0
+MAX_LEARNT = 20  # at once
 
 
 class Groups:
     """The groups of one client. Users and groups are ids.
 
-    Every method but `known` raises RequestRefused, NotConnected (no session, or no answer within 10 s: it may have happened all the same),
-    WithinTransaction, and ValueError for what no center could be asked.
+    Every method but `known` and `learn` raises RequestRefused, NotConnected (no session, or no answer within 10 s: it may have happened
+    all the same), WithinTransaction, and ValueError for what no center could be asked.
     """
 
     def __init__(
@@ -51,6 +55,19 @@ class Groups:
     def describe(self, group: int) -> GroupState:
         """The group as the user may see it now."""
         return self._state(group, asked.Describe())
+
+    def learn(self, groups: Iterable[int], seconds: float = LEARN_SECONDS) -> None:
+        """Ask what these are that are not known here, all at once (20 at most), and wait at most `seconds` for all of them together."""
+        end = time.monotonic() + seconds
+        known = {state.group for state in self.known()}
+        with contextlib.suppress(MyimError):
+            self._check()
+            unknown = [group for group in dict.fromkeys(groups) if group not in known]
+            questions = [self._ask(group, asked.Describe()) for group in unknown[:MAX_LEARNT]]
+            self._flush()
+            for question in questions:
+                with contextlib.suppress(RequestRefused):
+                    question.wait(max(0.0, end - time.monotonic()))
 
     def members(self, group: int) -> Iterator[ListedMember]:
         """The members, by user id; asked for by the page as one goes on."""
@@ -127,11 +144,14 @@ class Groups:
         return GroupState.decode(self._answer(group, request))
 
     def _answer(self, group: int, request: GroupRequest) -> bytes:
-        if self._is_within():
-            raise WithinTransaction("nothing is received within a transaction: ask before or after it")
+        self._check()
         try:
             question = self._ask(group, request)
         except LocalProtocolError as error:
             raise ValueError(str(error)) from None
         self._flush()
         return question.wait(ANSWER_SECONDS)
+
+    def _check(self) -> None:
+        if self._is_within():
+            raise WithinTransaction("nothing is received within a transaction: ask before or after it")

@@ -1,4 +1,4 @@
-"""The scene of the client's tests."""
+"""The scene of the client's tests, the chat, and the command line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.client.command_line import Console
 from tests.client.scene import Scene
+from tests.client.talk import Talk
 
 
 @pytest.fixture
@@ -16,3 +18,18 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     yield made
     made.leave()
     made.center.close()
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Iterator[Talk]:
+    made = Talk(tmp_path)
+    yield made
+    made.client.close()
+    made.center.close()
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Iterator[Console]:
+    made = Console(tmp_path / "home")
+    yield made
+    made.close()

@@ -104,9 +104,12 @@ class Session:
         """A RECEIPT to the sender [P-7.3]."""
         self.send(encode_message(Command.RECEIPT, QOS1, 0, ME, notice, encode_pairs(REACHED, pairs)))
 
-    def post(self, group: int, number: int, body: bytes = b"x", sender: int = YOU, accepted: int = 1_000_000) -> None:
+    def post(
+        self, group: int, number: int, body: bytes = b"x", sender: int = YOU, accepted: int = 1_000_000, named: int | None = None
+    ) -> None:
         """Hand over a post; number 0: QoS 0."""
-        self.send(encode_group_delivery(QOS1 if number else 0, sender, group, 64 * number, number, accepted, body, (1, number, 1)))
+        time = 64 * number if named is None else named
+        self.send(encode_group_delivery(QOS1 if number else 0, sender, group, time, number, accepted, body, (1, number, 1)))
 
     def settle_post(self, message: Message, number: int) -> None:
         """Settle a post under its number."""
@@ -135,14 +138,14 @@ class Session:
         """Answer a fetch of a group."""
         self.reply(message, GroupFetched(up_to, number).encode())
 
-    def asked(self, kind: type[GroupRequest]) -> Message:
-        """The latest question about groups of this kind, as soon as it is there."""
+    def questions(self, kind: type[GroupRequest]) -> list[Message]:
+        """The questions about groups of this kind that came."""
+        return [message for message in self.of(Command.GROUP) if isinstance(decode_group_request(message.content), kind)]
 
-        def questions() -> list[Message]:
-            return [message for message in self.of(Command.GROUP) if isinstance(decode_group_request(message.content), kind)]
-
-        wait_until(questions)
-        return questions()[-1]
+    def asked(self, kind: type[GroupRequest], count: int = 1) -> Message:
+        """The `count`-th question about groups of this kind, as soon as it is there."""
+        wait_until(lambda: len(self.questions(kind)) >= count)
+        return self.questions(kind)[count - 1]
 
     def goodbye(self, code: ErrorCode) -> None:
         """GOODBYE and close."""

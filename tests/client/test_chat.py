@@ -4,64 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from myim_client import Client, Event, MessageArrived
+from myim_client import Event, MessageArrived
 from myim_client.console_chat import Chat, completions
-from myim_wire.contents import FoundUser, encode_lookup
+from myim_wire.contents import FoundUser
 from myim_wire.errors import ErrorCode
 from myim_wire.messages import Command
 from tests.client.scene import confirmed
-from tests.client.scripted_center import ME, YOU, ScriptedCenter, delivery, make_profile, wait_until
-
-
-class Talk:
-    """A chat whose screen is a list of lines."""
-
-    def __init__(self, directory: Path) -> None:
-        self.terminal, self.path = make_profile(directory)
-        self.center = ScriptedCenter(self.terminal)
-        self.lines: list[str] = []
-        self.open()
-
-    def open(self) -> None:
-        self.client = Client(self.terminal, self.path, servers=[self.center.address], settled_events=True)
-        self.client.connect(10)
-        self.chat = Chat(self.client, self.lines.append)
-
-    def until(self, words: str) -> str:
-        """The line with these words, as soon as it is printed."""
-
-        def look() -> bool:
-            events = self.client.take(0.05)
-            if events:
-                self.chat.show(events)
-            return any(words in line for line in self.lines)
-
-        wait_until(look)
-        return next(line for line in self.lines if words in line)
-
-    def type_and_answer(self, line: str, user: int, name: str) -> None:
-        """Type a line that asks for a name, and answer the look-up."""
-        typing = threading.Thread(target=self.chat.type, args=(line,))
-        typing.start()
-        wait_until(lambda: self.center.sessions)
-        session = self.center.sessions[-1]
-        asked = encode_lookup(line.split()[1])
-        wait_until(lambda: any(question.content == asked for question in session.of(Command.LOOKUP)))
-        session.reply(session.of(Command.LOOKUP)[-1], FoundUser(user, name).encode())
-        typing.join(10)
-
-
-@pytest.fixture
-def talk(tmp_path: Path) -> Iterator[Talk]:
-    made = Talk(tmp_path)
-    yield made
-    made.client.close()
-    made.center.close()
+from tests.client.scripted_center import ME, YOU, delivery, wait_until
+from tests.client.talk import Talk
 
 
 def test_a_line_goes_to_whom_it_was_said_and_its_marks_follow(talk: Talk) -> None:

@@ -3,61 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from myim_client import Client, Terminal
-from myim_client.console import main
 from myim_client.console_words import how_to_log_in
 from myim_client.printable import printable
-from myim_wire.contents import FoundUser, LastLogin, Server
+from myim_wire.contents import FoundUser, LastLogin
 from myim_wire.errors import ErrorCode
 from myim_wire.messages import Command
-from tests.client.scripted_center import ME, YOU, ScriptedCenter, wait_until
-from tests.client.scripted_login import ScriptedLogin
-
-PASSWORD = "a good long password"
-
-
-class Console:
-    """`myim` with a home of its own, a login center, and a center that its accounts connect to."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.login_center = ScriptedLogin()
-        self.terminal = Terminal.open(home)
-        self.center = ScriptedCenter(self.terminal)
-        self.login_center.servers = (Server(1, "center", "127.0.0.1", self.center.port, 0, 0, False),)
-
-    def run(self, *arguments: str, typed: str | bytes | None = None, server: str | None = None) -> Result:
-        runner = CliRunner()
-        return runner.invoke(main, ["--server", server or self.login_center.address, "--home", str(self.home), *arguments], input=typed)
-
-    def register(self) -> None:
-        result = self.run("register", "me", "--password-stdin", typed=PASSWORD + "\n")
-        assert result.exit_code == 0, result.output
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """`myim` as a process of its own, to be answered while it runs."""
-        command = [sys.executable, "-m", "myim_client.console", "--server", self.login_center.address, "--home", str(self.home), *arguments]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def close(self) -> None:
-        self.login_center.close()
-        self.center.close()
-
-
-@pytest.fixture
-def console(tmp_path: Path) -> Iterator[Console]:
-    made = Console(tmp_path / "home")
-    yield made
-    made.close()
-
+from tests.client.command_line import PASSWORD, Console
+from tests.client.scripted_center import ME, YOU, wait_until
 
 WRONG_CALLS = [
     ("no arguments", []),
@@ -325,6 +282,7 @@ def test_the_inbox_prints_one_json_object_per_message_and_confirms(console: Cons
     session.deliver(YOU, 64, "grüß\n\x1b[2J".encode())
     session.deliver(YOU, 128, b"\xff\x00")
     session.reply(session.of(Command.OFFLINE_FETCH)[0], (2).to_bytes(4, "big"))
+    session.tell_groups()
     output, errors = running.communicate(timeout=20)
     assert (running.returncode, errors) == (0, "")
     first, second = (json.loads(line) for line in output.splitlines())
@@ -342,6 +300,7 @@ def test_the_inbox_for_people_lets_no_message_touch_the_screen(console: Console)
     session = console.center.session()
     session.deliver(YOU, 64, b"one\n1970-01-01 boss: \x1b[31mred")
     session.reply(session.of(Command.OFFLINE_FETCH)[0], (1).to_bytes(4, "big"))
+    session.tell_groups()
     output, _ = running.communicate(timeout=20)
     assert "\x1b" not in output
     assert output.splitlines()[1].startswith("    1970")

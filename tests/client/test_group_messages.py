@@ -297,8 +297,7 @@ def test_a_renamed_group_is_described_anew_and_others_changes_ask_nothing(scene:
 def test_a_list_of_many_pages_is_asked_for_to_its_end(scene: Scene) -> None:
     client, session = come(scene, standing(group=1), standing(group=2))
     session.reply(session.asked(ListGroups), GroupPage((group_state(1),), True).encode())
-    wait_until(lambda: len(session.of(Command.GROUP)) == 2)
-    session.reply(session.asked(ListGroups), GroupPage((group_state(2),), False).encode())
+    session.reply(session.asked(ListGroups, 2), GroupPage((group_state(2),), False).encode())
     wait_until(lambda: [group.group for group in client.groups.known()] == [1, 2])
 
 

@@ -136,14 +136,14 @@ def test_lists_are_asked_for_by_the_page(scene: Scene) -> None:
     first, second = (ListedMember(user, "member", 0, 1) for user in (3, 5))
     listing = Call(lambda: list(client.groups.members(TEAM)))
     session.reply(session.asked(ListMembers), MemberPage((first,), 1, True).encode())
-    wait_until(lambda: decode_group_request(session.asked(ListMembers).content) == ListMembers(3))
-    session.reply(session.asked(ListMembers), MemberPage((second,), 1, False).encode())
+    assert decode_group_request(session.asked(ListMembers, 2).content) == ListMembers(3)
+    session.reply(session.asked(ListMembers, 2), MemberPage((second,), 1, False).encode())
     assert listing.wait() == [first, second]
     waiting = ListedPending(4, "requested", 0, "let me in", 1)
     listing = Call(lambda: list(client.groups.pending(TEAM)))
     session.reply(session.asked(ListPending), PendingPage((waiting,), True).encode())
-    wait_until(lambda: decode_group_request(session.asked(ListPending).content) == ListPending(4))
-    session.reply(session.asked(ListPending), PendingPage((), True).encode())
+    assert decode_group_request(session.asked(ListPending, 2).content) == ListPending(4)
+    session.reply(session.asked(ListPending, 2), PendingPage((), True).encode())
     assert listing.wait() == [waiting]
 
 
@@ -152,8 +152,8 @@ def test_all_groups_are_listed_to_the_last_page(scene: Scene) -> None:
     session = scene.center.session()
     listing = Call(client.groups.mine)
     session.reply(session.asked(ListGroups), GroupPage((group_state(1),), True).encode())
-    wait_until(lambda: decode_group_request(session.asked(ListGroups).content) == ListGroups(1))
-    session.reply(session.asked(ListGroups), GroupPage((group_state(2),), False).encode())
+    assert decode_group_request(session.asked(ListGroups, 2).content) == ListGroups(1)
+    session.reply(session.asked(ListGroups, 2), GroupPage((group_state(2),), False).encode())
     assert [group.group for group in listing.wait()] == [1, 2]
 
 

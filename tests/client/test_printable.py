@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from myim_client import MessageArrived
-from myim_client.console import _text_line
+from myim_client import GroupMessageArrived, MessageArrived
+from myim_client.console_inbox import text_line
 from myim_client.printable import local_time
 from tests.client.scripted_center import ME, YOU
 
@@ -36,8 +36,10 @@ def in_zone(zone: str) -> Iterator[None]:
 def test_no_time_a_sender_gives_stops_the_reader_in_any_zone(zone: str, moment: int) -> None:
     with in_zone(zone):
         assert local_time(moment).year >= 1969
-        line = _text_line(MessageArrived(YOU, ME, "bob", b"poison", moment, 1, 1, 1, False))
-    assert line is not None and line.endswith("bob: poison")
+        line = text_line(MessageArrived(YOU, ME, "", b"poison", moment, 1, 1, 1, False), {YOU: "bob"}, {})
+        post = GroupMessageArrived(9, 1, YOU, moment, moment, b"poison", False, 1, 1)
+        assert text_line(post, {}, {9: ("#team", "team")}).endswith(f"#team @{YOU}: poison")
+    assert line.endswith("bob: poison")
 
 
 def test_a_time_is_told_in_the_readers_zone() -> None:

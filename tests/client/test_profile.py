@@ -61,14 +61,14 @@ def test_a_profile_of_the_first_release_opens_with_all_it_held(tmp_path: Path) -
         for table in ("myim_groups", "myim_group_positions", "myim_group_shown"):
             database.execute(f"DROP TABLE {table}")
         database.execute("ALTER TABLE myim_outbox DROP COLUMN is_post")
-        database.execute("INSERT INTO myim_outbox VALUES (64, 8, 'unsettled', 1, 0), (128, 8, 'stored', 2, 2)")
+        database.execute("INSERT INTO myim_outbox VALUES (64, 8, x'01', 1, 0), (128, 8, x'02', 2, 2)")
         database.execute("PRAGMA user_version = 1")
     database.close()
     for _ in range(2):
         profile = Profile.open(path)
         assert [(row.time, row.body, row.is_awaiting_receipt, row.is_post) for row in profile.outgoing()] == [
-            (64, "unsettled", False, False),
-            (128, "stored", True, False),
+            (64, b"\x01", False, False),
+            (128, b"\x02", True, False),
         ]
         assert profile.account().user == ME
         assert profile.query("PRAGMA user_version") == [(2,)]
