@@ -86,20 +86,20 @@ class GroupPurge:
         return sum(rows for rows, _ in found), sum(size for _, size in found)
 
     def backlog(self, limit: int) -> tuple[int, int]:
-        """How many rows that every member has are still there in the first `limit` groups, and when the oldest of them was accepted (0 if
-        there is none); yields."""
+        """How many rows are stored in the first `limit` groups, and when the oldest of them was accepted (0: there is none);
+        a dive or three into the index for each group; yields."""
 
-        def look(cursor: DBAPICursor) -> tuple[int, int]:
-            heads = self._heads(cursor, _ids(cursor, "id", "chat_groups", 0, limit), ANY, self._is_done())
-            rows, ages = 0, []
-            for some in group_sql.chunks(heads):
-                cursor.execute(f"SELECT COUNT(*),MIN(accepted) FROM group_messages WHERE {_where(some)}")
-                count, accepted = cursor.fetchone() or (0, None)
-                rows += count
-                ages += [] if accepted is None else [accepted]
-            return rows, min(ages, default=0)
+        def look(connection: Connection) -> tuple[int, int]:
+            cursor = cursor_of(connection)
+            rows = oldest = 0
+            for some in group_sql.chunks(_ids(cursor, "id", "chat_groups", 0, limit)):
+                cursor.execute(group_sql.stored(self._database.tongue, some))
+                for first, last, accepted in cursor.fetchall():
+                    rows += last - first + 1
+                    oldest = min(oldest or accepted, accepted)
+            return rows, oldest
 
-        return self._read(look)
+        return self._database.read(look)
 
     def _is_done(self) -> str:
         """The condition on a row that everybody it waits for has."""

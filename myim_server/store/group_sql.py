@@ -119,3 +119,11 @@ def removable(tongue: Tongue, groups: Iterable[int], condition: str, limit: int)
     end = f"({here} AND number>=f AND (number>=f+{limit:d} OR NOT {condition}) ORDER BY number LIMIT 1)"
     found = f"WITH asked(g) AS (VALUES {asked}), found(g,f,l) AS (SELECT g,{one} FROM asked)"
     return f"{found} SELECT g,f,{end},l FROM found WHERE f IS NOT NULL"
+
+
+def stored(tongue: Tongue, groups: Iterable[int]) -> str:
+    """Rows (first, last, accepted of the first) for those of the groups that have rows. A dive into the index for each."""
+    asked = ",".join([f"{tongue.row}({group:d})" for group in groups])
+    here = f"FROM group_messages{tongue.by('PRIMARY')} WHERE chat_group=g ORDER BY number"
+    found = f"SELECT (SELECT number {here} LIMIT 1),(SELECT number {here} DESC LIMIT 1),(SELECT accepted {here} LIMIT 1) FROM asked"
+    return f"WITH asked(g) AS (VALUES {asked}), found(f,l,a) AS ({found}) SELECT f,l,a FROM found WHERE f IS NOT NULL"
