@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 UNKNOWN = -1
+_PIECE_BYTES = 32_768  # of joined messages, unless one alone is more: a session seals what it is sent, and a record holds twice as much
 _WAITING = 1_000  # pushes of one room that wait for a read; beyond it they are dropped, and the terminals fetch
 
 
@@ -201,15 +202,16 @@ class Rooms:
         room.number = max(room.number, last)
         if first > room.latest_joined or not last:
             sends = self._sends(room)
-            data = parts[0][1] if len(parts) == 1 else b"".join([part[1] for part in parts])
-            for send in sends:
-                send(data)
+            for data in _joined([part[1] for part in parts]):
+                for send in sends:
+                    send(data)
             self.given += len(sends) * len(parts)
             return
         for user, joined in room.here.items():  # somebody joined after the first of these was committed
             seen = [data for number, data in parts if number > joined]
             for send in self._sends_of(user) if seen else ():
-                send(b"".join(seen))
+                for data in _joined(seen):
+                    send(data)
                 self.given += len(seen)
 
     # ------------------------------------------------------------------ reading who is a member
@@ -266,3 +268,21 @@ class Rooms:
             if room.version != version:
                 self._start_reading(room, is_for_all=True)
         return behind
+
+
+def _joined(messages: Sequence[bytes]) -> list[bytes]:
+    """Messages in as few pieces as are surely sent in a record each."""
+    if len(messages) == 1:
+        return [messages[0]]
+    if sum(map(len, messages)) <= _PIECE_BYTES:
+        return [b"".join(messages)]
+    pieces: list[bytes] = []
+    held: list[bytes] = []
+    size = 0
+    for message in messages:
+        if held and size + len(message) > _PIECE_BYTES:
+            pieces.append(b"".join(held))
+            held, size = [], 0
+        held.append(message)
+        size += len(message)
+    return [*pieces, b"".join(held)]

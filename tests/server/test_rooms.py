@@ -57,6 +57,19 @@ def test_a_push_reaches_every_member_that_is_online() -> None:
     assert (stage.seen(ALICE), stage.seen(BOB), stage.reads) == ("1 2 3", "1 2", [])
 
 
+def test_posts_of_one_commit_reach_a_member_in_pieces_that_records_hold() -> None:
+    stage = Stage()
+    stage.come(ALICE)
+    stage.come(BOB, joined=1)
+    posts = [(number, bytes([number]) * size) for number, size in enumerate([32_900] * 4 + [100] * 120, 1)]
+    stage.rooms.push(Push(GROUP, 1, posts))
+    stage.rooms.push(Push(GROUP, 1, [(number + len(posts), body) for number, body in posts]))
+    pieces = [*stage.given[ALICE], *stage.given[BOB]]
+    assert max(map(len, pieces)) <= 65_520 and len(pieces) < 30
+    assert b"".join(stage.given[ALICE]) == 2 * b"".join(body for _, body in posts)
+    assert b"".join(stage.given[BOB]) == (2 * b"".join(body for _, body in posts))[32_900:]
+
+
 def test_a_push_of_another_version_waits_for_a_read_and_those_behind_it_too() -> None:
     stage = Stage()
     stage.come(ALICE)
