@@ -23,6 +23,7 @@ from myim_client.events import (
     GroupLeft,
     GroupMessageArrived,
     MessageArrived,
+    MessageExpired,
     MessageSettled,
     OfflineDone,
     OutcomeKind,
@@ -173,6 +174,10 @@ class Chat:
             text = self._sent(event.time)
             execute("DELETE FROM chat_sent WHERE time = ?", (event.time,))
             return f"  ✓✓ {self._name(event.target)} has received: {text}"
+        if isinstance(event, MessageExpired):
+            text = self._sent(event.time)
+            execute("DELETE FROM chat_sent WHERE time = ?", (event.time,))
+            return f"  ✗  {self._name(event.target)} did not fetch it in time: {text}"
         return self._notice(event)
 
     def _settled(self, event: MessageSettled, execute: Callable[..., object]) -> str:

@@ -22,6 +22,7 @@ from myim_client.events import (
     GroupMessageArrived,
     GroupsDone,
     MessageArrived,
+    MessageExpired,
     OfflineDone,
     PasswordNeeded,
     ReceiptArrived,
@@ -84,6 +85,8 @@ def json_line(event: Event, names: Names, called: Called) -> str:
     line: dict[str, object]
     if isinstance(event, ReceiptArrived):
         return json.dumps({"type": "receipt", "to": event.target, "time": event.time})
+    if isinstance(event, MessageExpired):
+        return json.dumps({"type": "expired", "to": event.target, "time": event.time})
     if isinstance(event, MessageArrived):
         line = {
             "type": "message", "from": event.user, "name": names.get(event.user), "to": event.target, "time": event.time,

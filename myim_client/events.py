@@ -202,6 +202,14 @@ class OfflineDone:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageExpired:
+    """The message (`target`, `time`), settled as stored before, went past its expiry before its target fetched it; told once [P-7.3]."""
+
+    target: int
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
 class GroupChangeArrived:
     """`actor` did something to `user` (0: to the group itself) in `group`, whose version it made `version`; best effort.
 
@@ -229,5 +237,5 @@ class GroupsDone:
 
 DurableEvent = MessageArrived | GroupMessageArrived | ReceiptArrived | MessageSettled
 Event = (
-    DurableEvent | Connected | Disconnected | PasswordNeeded | OfflineDone | GroupChangeArrived | GroupLeft | GroupsDone
+    DurableEvent | Connected | Disconnected | PasswordNeeded | OfflineDone | MessageExpired | GroupChangeArrived | GroupLeft | GroupsDone
 )  # fmt: skip

@@ -198,6 +198,7 @@ class GroupCourier:
             for group in self.arrivals.all_told():
                 self._left(group, True)
             if self._is_stale:
+                self._is_stale = False
                 self._inquire(ALL_GROUPS, now)
 
     def _changed(self, push: GroupChanged, own: int, now: float) -> None:

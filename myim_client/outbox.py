@@ -20,6 +20,7 @@ from myim_client.events import (
     GroupMessageArrived,
     Handle,
     MessageArrived,
+    MessageExpired,
     MessageSettled,
     Outcome,
     OutcomeKind,
@@ -28,7 +29,7 @@ from myim_client.events import (
 from myim_client.profile import Account, Profile
 from myim_client.receipts import Receipts
 from myim_client.sending import Outgoing, Sending
-from myim_wire.bodies import REACHED, decode_error, decode_numbered_settling, decode_pairs, decode_settling
+from myim_wire.bodies import EXPIRED, REACHED, decode_error, decode_numbered_settling, decode_pairs, decode_settling
 from myim_wire.bodies import RECEIVED as SETTLED_AS_RECEIVED
 from myim_wire.messages import ERROR, FIRST, MAX_BODY_BYTES, QOS1, REPLY, Command, Message, encode_message, slot_of
 
@@ -142,8 +143,17 @@ class Outbox:
             self._settle(self.sending.settled(message.time), RECEIVED if is_received else STORED)
 
     def reach(self, message: Message) -> bool:
-        """A receipt for messages settled as stored [P-7.3]; confirmed when all of it has been shown. False if it is none."""
+        """A receipt for messages settled as stored [P-7.3]; confirmed when all of it has been shown. False if it is none.
+
+        Or that they expired, which is told and not confirmed.
+        """
         kind, pairs = decode_pairs(message.content)
+        if kind == EXPIRED:
+            for target, time in pairs:
+                if self._receipts.expired(time, target):
+                    self._profile.keep_settled_later(time, False)
+                    self._tell(MessageExpired(target, time))
+            return True
         if kind != REACHED:
             return False
         for target, time in pairs:

@@ -41,6 +41,13 @@ class Receipts:
                 waiting.add(time)
         return events
 
+    def expired(self, time: int, target: int) -> bool:
+        """The message will never be received; False if its receipt is not awaited."""
+        if self._awaiting.get(time) != target:
+            return False
+        del self._awaiting[time]
+        return True
+
     def shown(self, event: ReceiptArrived) -> None:
         """The application has it, flushed."""
         self._in_hand.pop(event.time, None)

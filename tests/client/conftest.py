@@ -1,4 +1,4 @@
-"""The scene of the client's tests, the chat, and the command line."""
+"""The scene of the client's tests, the chat, the command line, and a courier alone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.client.command_line import Console
+from tests.client.desk import Desk
 from tests.client.scene import Scene
 from tests.client.talk import Talk
 
@@ -33,3 +34,10 @@ def console(tmp_path: Path) -> Iterator[Console]:
     made = Console(tmp_path / "home")
     yield made
     made.close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path)
+    yield made
+    made.profile.close()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from myim_client.profile import Account, Profile
 from myim_client.terminal import Terminal
-from myim_wire.bodies import REACHED, encode_count, encode_error_content, encode_numbered_settling, encode_pairs, encode_trailer
+from myim_wire.bodies import EXPIRED, REACHED, encode_count, encode_error_content, encode_numbered_settling, encode_pairs, encode_trailer
 from myim_wire.connection import Connection, State
 from myim_wire.contents import Server, decode_lookup, encode_servers
 from myim_wire.errors import ErrorCode, ProtocolError
@@ -103,6 +103,10 @@ class Session:
     def tell_receipt(self, *pairs: tuple[int, int], notice: int = 640) -> None:
         """A RECEIPT to the sender [P-7.3]."""
         self.send(encode_message(Command.RECEIPT, QOS1, 0, ME, notice, encode_pairs(REACHED, pairs)))
+
+    def tell_expired(self, *pairs: tuple[int, int]) -> None:
+        """Messages that nobody fetched in time."""
+        self.send(encode_message(Command.RECEIPT, 0, 0, ME, 0, encode_pairs(EXPIRED, pairs)))
 
     def post(
         self, group: int, number: int, body: bytes = b"x", sender: int = YOU, accepted: int = 1_000_000, named: int | None = None

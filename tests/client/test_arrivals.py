@@ -8,6 +8,7 @@ import pytest
 
 from myim_client import (
     MessageArrived,
+    MessageExpired,
     MessageSettled,
     OutcomeKind,
     ReceiptArrived,
@@ -186,6 +187,24 @@ def test_a_receipt_is_shown_once_and_answered_after_the_commit(scene: Scene) -> 
     session.tell_receipt((YOU, handle.time), notice=704)
     wait_until(lambda: len(session.of(Command.RECEIPT, is_reply=True)) == 2)
     assert [event for event in client.take(0.1) if isinstance(event, ReceiptArrived)] == []
+    assert scene.rows("SELECT * FROM myim_outbox") == []
+
+
+def test_a_message_that_expired_is_told_and_its_receipt_awaited_no_more(scene: Scene) -> None:
+    client = scene.connect()
+    handle = client.send(YOU, b"x")
+    session = scene.center.session()
+    wait_until(lambda: session.bodies)
+    session.settle(session.of(Command.USER_MESSAGE)[0], 2)
+    handle.wait(10)
+    session.tell_expired((YOU, handle.time), (YOU, 64), (ME, handle.time))
+    event = take(client, MessageExpired)
+    assert (event.target, event.time) == (YOU, handle.time)
+    session.tell_expired((YOU, handle.time))
+    session.tell_receipt((YOU, handle.time))
+    wait_until(lambda: session.of(Command.RECEIPT, is_reply=True))
+    assert [event for event in client.take(0.1) if isinstance(event, MessageExpired | ReceiptArrived)] == []
+    scene.leave()
     assert scene.rows("SELECT * FROM myim_outbox") == []
 
 

@@ -44,6 +44,18 @@ def test_a_receipt_finds_its_words_after_a_restart(talk: Talk) -> None:
     assert talk.until("has received") == f"  ✓✓ @{YOU} has received: remember me"
 
 
+def test_a_message_that_nobody_fetched_is_told_with_its_words(talk: Talk) -> None:
+    talk.chat.type(f"/to @{YOU}")
+    talk.chat.type("too late")
+    session = talk.center.session()
+    wait_until(lambda: session.bodies)
+    session.settle(session.of(Command.USER_MESSAGE)[0], 2)
+    talk.until("stored")
+    session.tell_expired((YOU, session.of(Command.USER_MESSAGE)[0].time))
+    assert talk.until("did not fetch") == f"  ✗  @{YOU} did not fetch it in time: too late"
+    assert talk.client.profile.query("SELECT * FROM chat_sent") == []
+
+
 def test_messages_are_shown_with_names_or_ids_and_never_touch_the_screen(talk: Talk) -> None:
     session = talk.center.session()
     session.deliver(YOU, 64, b"\x1b[2Jhi\nboss: forged")

@@ -2,55 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from myim_client import MessageSettled, OutcomeKind, PasswordNeeded
 from myim_client.arrivals import MAX_WAITING_UNPROMISED
-from myim_client.courier import Courier, SessionEnded
-from myim_client.inbox import Inbox
-from myim_client.profile import DAY_US, Profile
+from myim_client.courier import SessionEnded
+from myim_client.profile import DAY_US
 from myim_client.sending import ANSWER_SECONDS
 from myim_wire.bodies import encode_error_content, encode_trailer
 from myim_wire.contents import RenewedToken, Server
 from myim_wire.errors import ErrorCode, RemoteProtocolError
-from myim_wire.messages import ERROR, PING_ASK, QOS1, REPLY, Command, Message, decode_messages, slot_of
-from tests.client.scripted_center import ME, SLOT, YOU, make_profile
-
-
-class Desk:
-    """A courier with clocks that stand still."""
-
-    def __init__(self, directory: Path) -> None:
-        _, path = make_profile(directory, renew_at=DAY_US * 50, expires_at=DAY_US * 51)
-        self.now_us = DAY_US * 10
-        self.profile = Profile.open(path)
-        self.inbox = Inbox()
-        self.courier = Courier(self.profile, self.inbox, True, lambda: self.now_us, lambda: 0.5)
-        self.courier.begin("here", 0.0)
-
-    def due(self, now: float) -> list[Message]:
-        return decode_messages(b"".join(self.courier.due(now)))
-
-    def send(self, body: bytes = b"x") -> int:
-        with self.profile.transaction():
-            return self.courier.outbox.keep(YOU, body).time
-
-    def hear(self, now: float, *messages: Message) -> None:
-        self.courier.receive(messages, now)
-
-    def reply_to(self, question: Message, content: bytes, flags: int = 0) -> Message:
-        return question._replace(flags=QOS1 | REPLY | flags, content=content)
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(tmp_path)
-    yield made
-    made.profile.close()
+from myim_wire.messages import ERROR, PING_ASK, QOS1, REPLY, Command, Message, slot_of
+from tests.client.desk import Desk
+from tests.client.scripted_center import ME, SLOT, YOU
 
 
 def commands(messages: list[Message]) -> list[int]:
