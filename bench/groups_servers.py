@@ -1,0 +1,71 @@
+"""The servers of the group bench: one center on either store, or a cluster on MariaDB, with accounts that nobody has used.
+
+What lives here: which of them there are, how they are configured, who is there. What must not: loads, figures.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.cluster_servers import Cluster
+from bench.groups_options import Options
+from bench.groups_tables import Tables
+from bench.line import Account, Address, read_accounts
+from bench.servers import Database, Node
+
+Sections = Mapping[str, Mapping[str, object]]
+SETTINGS: Sections = {
+    "groups": {"members": 100_000, "rows_per_group": 1_000_000},
+    "center": {"idle_ping_seconds": 3600, "idle_close_seconds": 7200},
+}
+
+
+@dataclass(slots=True)
+class Servers:
+    """Centers that run; `database` is the process of theirs, 0 where it is in the center's own."""
+
+    addresses: Sequence[Address]
+    tables: Tables
+    centers: Sequence[int]
+    database: int
+    fresh: list[Account]
+
+    def take(self, count: int) -> list[Account]:
+        """Accounts that nobody was given before."""
+        taken, self.fresh = self.fresh[:count], self.fresh[count:]
+        return taken
+
+
+@contextmanager
+def serving(
+    directory: Path, store: str, centers: int, accounts: int, options: Options, groups: Mapping[str, object] | None = None
+) -> Iterator[Servers]:
+    """Centers on this store (several: a cluster of static peers on MariaDB) and so many accounts; groups: more of that section."""
+    settings = {**SETTINGS, "groups": {**SETTINGS["groups"], **(groups or {})}}
+    with ExitStack() as running:
+        if centers > 1:
+            cluster = running.enter_context(
+                Cluster(directory, centers, core=options.cores[0], is_with_hazelcast=False, settings=settings)
+            )
+            nodes, database = cluster.centers, cluster.database
+            fresh = cluster.accounts(accounts, "member")
+            cluster.start()
+        else:
+            made = Database(directory / "mariadb") if store == "mariadb" else None
+            if made is not None:
+                running.callback(made.stop)
+            node = Node(directory / "node", made, options.cores[0], settings=settings)
+            running.callback(node.stop)
+            fresh = read_accounts(node.mint(accounts, "member"))
+            node.start()
+            nodes, database = [node], made  # type: ignore[assignment]
+        if database is not None:
+            os.sched_setaffinity(database.pid, {options.cores[1]})
+        tables = Tables(nodes[0])
+        running.callback(tables.close)
+        addresses = [("127.0.0.1", node.center_port) for node in nodes]
+        yield Servers(addresses, tables, [node.pid for node in nodes], 0 if database is None else database.pid, fresh)
