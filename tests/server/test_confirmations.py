@@ -11,10 +11,11 @@ from myim_server.refusals import StoreUnavailable
 
 
 class Cursors:
-    """A store that fails as often as it is told to."""
+    """A store that fails as often as it is told to; `number` is that of every group."""
 
-    def __init__(self, failures: Sequence[Exception] = ()) -> None:
+    def __init__(self, failures: Sequence[Exception] = (), number: int = 1_000) -> None:
         self.failures = list(failures)
+        self.number = number
         self.written: list[list[tuple[int, int, int]]] = []
         self.meanwhile: Callable[[], None] = lambda: None
 
@@ -23,7 +24,7 @@ class Cursors:
         if self.failures:
             raise self.failures.pop(0)
         self.written.append(list(claims))
-        return [True] * len(claims)
+        return [number <= self.number for _, _, number in claims]
 
 
 class Stage:
@@ -71,6 +72,27 @@ def test_a_newer_one_that_comes_while_the_older_is_written_is_written_too() -> N
     cursors.meanwhile = lambda: stage.confirmations.add(1, [(7, 4)])
     stage.run()
     assert cursors.written == [[(7, 1, 3)], [(7, 1, 4)]]
+
+
+def test_what_is_claimed_too_early_does_not_hide_what_is_true() -> None:
+    cursors = Cursors(number=5)
+    stage = Stage(cursors)
+    stage.confirmations.add(1, [(7, 1_000_004)])
+    stage.confirmations.add(1, [(7, 4)])
+    stage.confirmations.add(2, [(7, 5), (7, 3), (7, 6)])
+    cursors.meanwhile = lambda: stage.confirmations.add(3, [(7, 5)])
+    stage.run()
+    assert cursors.written == [[(7, 1, 1_000_004), (7, 2, 6)], [(7, 1, 4), (7, 2, 5), (7, 3, 5)]]
+    assert len(stage.confirmations) == 0 and stage.metrics.group_confirmations == 3
+
+
+def test_what_one_member_may_claim_at_once_is_bounded() -> None:
+    cursors = Cursors(number=0)
+    stage = Stage(cursors)
+    for number in range(100, 0, -1):
+        stage.confirmations.add(1, [(7, number)])
+    stage.run()
+    assert [claims[0][2] for claims in cursors.written] == list(range(100, 92, -1))
 
 
 def test_a_fault_is_said_and_does_not_stop_the_next() -> None:

@@ -256,6 +256,15 @@ def test_confirmations_of_what_is_not_ones_own_change_nothing(node: Node, alice:
     assert rows_left(node) == 1
 
 
+def test_a_confirmation_of_what_was_never_posted_does_not_hide_a_true_one(node: Node, alice: Person) -> None:
+    one = Member(node, alice)
+    group = one.make_group()
+    number = one.number_of(one.post(group, b"x"))
+    one.confirm_groups((group, number + 1_000_000))
+    one.confirm_groups((group, number))
+    wait_until(lambda: rows_left(node) == 0, 5)
+
+
 def test_a_leaver_is_not_waited_for(node: Node, alice: Person, bob: Person) -> None:
     one, two = Member(node, alice), Member(node, bob)
     group = one.make_group()
