@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from bench.servers import PYTHON
 from tests.chaos.history import Event, decode_events
 
 STALLED_SECONDS = 120.0
+OF_A_LIFE = ("resent", "repeated")  # figures that an application counts from its start on
 
 
 def home_of(seed: int, place: int, doors: int) -> int:
@@ -57,7 +59,7 @@ class Application:
     servers: Sequence[tuple[str, int]]
     incarnation: int = 0
     process: Process | None = None
-    resent_before: int = 0
+    before: Counter[str] = field(default_factory=Counter)  # what its earlier incarnations had counted
 
     def start(self) -> None:
         """Start it, or start it again on what it left."""
@@ -83,10 +85,11 @@ class Application:
         self.process = Process([PYTHON, "-m", self.traffic.program, str(path)], self.directory / f"application-{self.share}.log")
 
     def kill(self) -> None:
-        """SIGKILL; what it had sent again so far is remembered, the rest it finds in its files."""
+        """SIGKILL; what it had counted in memory is remembered, the rest it finds in its files."""
         assert self.process is not None
         self.process.kill()
-        self.resent_before += self.progress().get("resent", 0)
+        said = self.progress()
+        self.before.update({key: said.get(key, 0) for key in OF_A_LIFE})
 
     def signal(self, number: signal.Signals) -> None:
         """SIGSTOP, SIGCONT."""
@@ -99,7 +102,7 @@ class Application:
             said = json.loads((self.directory / f"progress-{self.share}.json").read_text())
         except FileNotFoundError:
             return {}
-        return said if said["incarnation"] == self.incarnation else {**said, "resent": 0}
+        return said if said["incarnation"] == self.incarnation else {**said, **dict.fromkeys(OF_A_LIFE, 0)}
 
     def check_alive(self) -> None:
         """RuntimeError with its last words when it ended by itself."""
@@ -136,7 +139,11 @@ class Crowd:
 
     def resent(self) -> int:
         """How often a message was sent again, over all incarnations."""
-        return self.total("resent") + sum(application.resent_before for application in self.applications)
+        return self.lived("resent")
+
+    def lived(self, key: str) -> int:
+        """A figure of OF_A_LIFE, over all incarnations."""
+        return self.total(key) + sum(application.before[key] for application in self.applications)
 
     def check_alive(self) -> None:
         """RuntimeError when one ended that nobody killed."""
