@@ -71,10 +71,9 @@ class GroupJanitor:
             rows, size, next_after = self._table.walk(after, _GROUPS, _ROWS, wall)
             self._count(rows, size)
             total_rows, total_size = total_rows + rows, total_size + size
-            if rows < _ROWS:
-                if not next_after:
-                    break
-                after = next_after
+            if rows < _ROWS and not next_after:
+                break
+            after = next_after or after
             self._sleep(_REST * (self._now() - began))
         while wall and self._table.names(wall, _ROWS) >= _ROWS:
             self._sleep(0.0)

@@ -5,7 +5,7 @@ hole. What may go stays so: a sent count never falls, a row's member count never
 So any number of janitors may look without a lock, remove, and be killed anywhere; the deletion asks again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection
@@ -48,9 +48,9 @@ class GroupPurge:
 
     def walk(self, after: int, groups: int, limit: int, now: int) -> tuple[int, int, int]:
         """Removes at most `limit` rows that every member has, or that are too old, at the heads of the next groups above `after`, at most
-        so many groups, or that dissolved groups left; (rows, bytes, the last of these groups, or 0 if there is none above).
+        so many groups, or that dissolved groups left; (rows, bytes, after which group to go on, or 0 if there is none above); yields.
 
-        Call it again at once with the same `after` while rows == limit; yields.
+        With rows == limit there may be more of the same: go on at once, after the same group where that is 0.
         """
 
         def look(cursor: DBAPICursor) -> tuple[list[Head], list[int], int]:
@@ -60,7 +60,11 @@ class GroupPurge:
             room = limit - sum(head.end - head.first for head in heads)
             over = [] if room <= 0 else sorted(set(left) - {head.group for head in heads})
             ids = _ids(cursor, "id", "chat_groups", signed(after), groups)
-            return heads + self._heads(cursor, ids, room, self._may_go(now)), over, ids[-1] if len(ids) == groups else 0
+            more = self._heads(cursor, ids, room, self._may_go(now))
+            if room <= 0:  # none of these was looked at
+                return heads, over, signed(after)
+            is_full = sum(head.end - head.first for head in more) == room
+            return heads + more, over, more[-1].group - 1 if is_full else ids[-1] if len(ids) == groups else 0
 
         heads, over, last = self._read(look)
         return (*self._remove(heads, over), unsigned(last))
@@ -132,7 +136,7 @@ class GroupPurge:
     def _heads(self, cursor: DBAPICursor, groups: Sequence[int], limit: int, condition: str) -> list[Head]:
         """What may go of these groups, in their order, not more than `limit` rows."""
         heads: list[Head] = []
-        for some in group_sql.chunks(groups):
+        for some in _growing(groups):
             if limit <= 0:
                 break
             cursor.execute(group_sql.removable(self._database.tongue, some, condition, limit))
@@ -156,6 +160,15 @@ class GroupPurge:
             if not ids:
                 return rows, size
             after = ids[-1]
+
+
+def _growing(groups: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Pieces of 1, 4, 16 and so on: where much may go, each look reads up to `limit` rows of every group in it (of 200 groups with 1,000
+    expired rows each, 100,000 rows for every 500 that go), and where little may, few statements are wanted."""
+    begin, size = 0, 1
+    while begin < len(groups):
+        yield groups[begin : begin + size]
+        begin, size = begin + size, min(4 * size, group_sql.AT_ONCE)
 
 
 def _ids(cursor: DBAPICursor, column: str, table: str, after: int, limit: int) -> list[int]:

@@ -89,8 +89,9 @@ def test_a_walk_goes_through_all_groups_in_steps(store: Store, users: list[int])
     for group in groups:
         say(store, group, users[0], *range(3))
         confirm(store, group, users[:1], 2)
-    assert store.group_purge.walk(0, 2, 3, T0) == (3, 18, groups[1])
-    assert store.group_purge.walk(0, 2, 3, T0) == (1, 6, groups[1])
+    assert store.group_purge.walk(0, 2, 3, T0) == (3, 18, groups[1] - 1)
+    assert left(store, groups[1]) == [2, 3]
+    assert store.group_purge.walk(groups[1] - 1, 1, 3, T0) == (1, 6, groups[1])
     assert store.group_purge.walk(groups[1], 2, 100, T0) == (4, 24, groups[3])
     assert store.group_purge.walk(groups[3], 2, 100, T0) == (2, 12, 0)
     assert [left(store, group) for group in groups] == [[3]] * 5
@@ -103,7 +104,7 @@ def test_what_dissolved_groups_leave_goes_in_steps(store: Store, users: list[int
     dissolve(store, groups[0])
     dissolve(store, groups[1])
     assert store.group_purge.preview(T0) == (6, 36)
-    assert [store.group_purge.walk(0, 10, 4, T0)[0] for _ in range(2)] == [4, 2]
+    assert [store.group_purge.walk(5, 10, 4, T0) for _ in range(2)] == [(4, 24, 5), (2, 12, 0)]
     assert ask(store, "SELECT COUNT(*) FROM group_leftovers") == [(1,)]
     assert store.group_purge.walk(0, 10, 4, T0)[0] == 0
     assert ask(store, "SELECT COUNT(*) FROM group_leftovers") == [(0,)]
