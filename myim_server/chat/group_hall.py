@@ -187,6 +187,11 @@ class GroupHall:
                 self.begin(party)
         groups = self.rooms.groups()
         for start in range(0, len(groups), _SWEPT_AT_ONCE):
-            for group, number in self.rooms.swept(self._groups.numbers(groups[start : start + _SWEPT_AT_ONCE])):
+            some = groups[start : start + _SWEPT_AT_ONCE]
+            numbers = self._groups.numbers(some)
+            for group in some:
+                if group not in numbers:
+                    self.rooms.gone(group)
+            for group, number in self.rooms.swept(numbers):
                 self._metrics.group_offers += 1
                 self.rooms.tell(group, encode_message(Command.GROUP, 0, 0, group, 0, GroupBehind(group, number).encode()))

@@ -12,11 +12,13 @@ a number at or below the one that was current when he joined (G-4).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 UNKNOWN = -1
 _PIECE_BYTES = 32_768  # of joined messages, unless one alone is more: a session seals what it is sent, and a record holds twice as much
 _WAITING = 1_000  # pushes of one room that wait for a read; beyond it they are dropped, and the terminals fetch
+_WAITING_BYTES = 64 << 20  # of all rooms together
 
 
 class Standing(Protocol):
@@ -41,13 +43,22 @@ class Push(NamedTuple):
 
 
 class Room:
-    """One group at this center. here: user -> the number at which he joined; number: the highest that was pushed or told here."""
+    """One group at this center. here: user -> the number at which he joined; number: the highest that was pushed or told here.
 
-    __slots__ = ("group", "version", "here", "named", "number", "seen", "latest_joined", "sends", "waiting", "is_reading")
+    version: the one of which it is known who of those online is a member; latest: the highest that was heard of; is_whole: no change up to
+    that was missed, so that nobody who joined while he was online can be missing.
+    """
+
+    __slots__ = (
+        "group", "version", "latest", "is_whole", "here", "named", "number", "seen", "latest_joined", "sends", "waiting", "waiting_bytes",
+        "is_reading",
+    )  # fmt: skip
 
     def __init__(self, group: int) -> None:
         self.group = group
         self.version = UNKNOWN
+        self.latest = 0
+        self.is_whole = True
         self.here: dict[int, int] = {}
         self.named: set[int] = set()  # who is online and is said to have joined
         self.number = 0
@@ -55,6 +66,7 @@ class Room:
         self.latest_joined = 0
         self.sends: list[Callable[[bytes], None]] | None = None
         self.waiting: list[Push] = []
+        self.waiting_bytes = 0
         self.is_reading = False
 
 
@@ -72,6 +84,7 @@ class Rooms:
         self._read = read
         self._rooms: dict[int, Room] = {}
         self._groups_of: dict[int, set[int]] = {}
+        self._waiting_bytes = 0
         self.given = 0
 
     on_first: Callable[[int], None] = staticmethod(lambda group: None)
@@ -98,10 +111,12 @@ class Rooms:
         for standing in standings:
             room = self._room(standing.group)
             if not room.here and not room.is_reading and not room.named:
-                room.version = standing.version
-            elif room.version != standing.version:
+                room.version = room.latest = standing.version
+                room.number = max(room.number, standing.number)
+            elif room.version != standing.version:  # and whoever is here already need not have been given all that this one is told of
                 room.version = UNKNOWN
-            room.number = max(room.number, standing.number)
+                if standing.version > room.latest:
+                    room.latest, room.is_whole = standing.version, False
             self._add(room, user, standing.joined)
 
     def sessions_changed(self, user: int) -> None:
@@ -122,6 +137,7 @@ class Rooms:
         return room
 
     def _add(self, room: Room, user: int, joined: int) -> None:
+        joined = max(joined, room.here.get(user, 0))  # it only rises, so a lower one is of an older read
         room.here[user] = joined
         room.named.discard(user)
         room.latest_joined = max(room.latest_joined, joined)
@@ -140,6 +156,7 @@ class Rooms:
 
     def _close_if_empty(self, room: Room) -> None:
         if not room.here and not room.named and not room.is_reading and self._rooms.pop(room.group, None) is not None:
+            self._take_waiting(room)
             self.on_last(room.group)
 
     # ------------------------------------------------------------------ what changes
@@ -150,19 +167,31 @@ class Rooms:
         room = self._room(group) if is_joining else self._rooms.get(group)
         if room is None:
             return
-        if event == "dissolved":
-            self._dissolve(room)
+        if event == "dissolved":  # if it is not, the room stays
+            room.version = UNKNOWN
+            self._start_reading(room)
             return
+        is_news = version > room.latest
+        if is_news:
+            room.is_whole = room.is_whole and room.latest in (0, version - 1)
+            room.latest = version
         if version > room.version:
             room.version = version if room.version == version - 1 and not is_joining else UNKNOWN
         if event in ("left", "removed"):
-            self._remove(room, user)
+            if is_news or version == room.version:  # a late word is known by a read, or the next one tells: he may be back
+                self._remove(room, user)
         elif is_joining and user not in room.here:
             room.named.add(user)
             self._start_reading(room)
 
+    def gone(self, group: int) -> None:
+        """There is no such group any more."""
+        room = self._rooms.get(group)
+        if room is not None:
+            self._dissolve(room)
+
     def _dissolve(self, room: Room) -> None:
-        room.waiting.clear()
+        self._take_waiting(room)
         room.named.clear()
         for user in list(room.here):
             self._remove(room, user)
@@ -178,10 +207,20 @@ class Rooms:
         if push.version <= room.version and not room.is_reading:
             self._give(room, push)
             return
-        if len(room.waiting) >= _WAITING:
-            room.waiting.clear()
-        room.waiting.append(push)
+        size = sum(len(part[1]) for part in push.parts)
+        if len(room.waiting) >= _WAITING or self._waiting_bytes + size > _WAITING_BYTES:
+            self._take_waiting(room)
+        if self._waiting_bytes + size <= _WAITING_BYTES:
+            room.waiting.append(push)
+            room.waiting_bytes += size
+            self._waiting_bytes += size
         self._start_reading(room)
+
+    def _take_waiting(self, room: Room) -> list[Push]:
+        waiting, room.waiting = room.waiting, []
+        self._waiting_bytes -= room.waiting_bytes
+        room.waiting_bytes = 0
+        return waiting
 
     def tell(self, group: int, data: bytes) -> None:
         """Give a word about the group to everybody who is in its room, whatever the version."""
@@ -219,14 +258,16 @@ class Rooms:
     def _start_reading(self, room: Room, is_for_all: bool = False) -> None:
         if not room.is_reading:
             room.is_reading = True
-            among = None if is_for_all else {*room.here, *room.named}
-            self._read(room.group, among, lambda members: self._read_done(room, among, members))
+            asked, latest = {*room.here, *room.named}, room.latest
+            self._read(room.group, None if is_for_all else asked, partial(self._read_done, room, (asked, is_for_all, latest)))
 
-    def _read_done(self, room: Room, among: set[int] | None, members: Members) -> None:
+    def _read_done(self, room: Room, question: tuple[set[int], bool, int], members: Members) -> None:
+        """question = (who was here then, whether all were asked for, what was the latest version then)."""
+        asked, is_for_all, latest = question
         room.is_reading = False
         if isinstance(members, Exception):  # the sweep reads again
             room.version = UNKNOWN
-            room.waiting.clear()
+            self._take_waiting(room)
             room.named.clear()
             self._close_if_empty(room)
             return
@@ -234,28 +275,33 @@ class Rooms:
             self._dissolve(room)
             return
         version, joined_of = members
-        asked = set(room.here) if among is None else among
+        if latest <= version < room.latest:  # there was a change meanwhile, and who came back by it is not to be let go
+            self._start_reading(room, is_for_all)
+            return
         for user, joined in joined_of.items():
-            if (among is None or user in room.here or user in room.named) and self._sends_of(user):
+            if (is_for_all or user in room.here or user in room.named) and self._sends_of(user):
                 self._add(room, user, joined)
         for user in [user for user in room.here if user in asked and user not in joined_of]:
             self._remove(room, user)
         room.named -= asked
         room.latest_joined = max(room.here.values(), default=0)
         if not room.here and not room.named:
-            room.waiting.clear()
+            self._take_waiting(room)
             self._close_if_empty(room)
             return
-        room.version = version if room.named <= room.here.keys() and (among is None or room.here.keys() <= asked) else UNKNOWN
-        waiting, room.waiting = room.waiting, []
-        for push in waiting:  # one of a later version reads again, and those behind it wait
+        room.is_whole = is_for_all or (room.is_whole and version <= room.latest)
+        room.latest = version  # what was heard of a later one before the read began was not true
+        # who came meanwhile is not known by this read
+        is_known = room.named <= room.here.keys() and room.here.keys() <= asked | joined_of.keys()
+        room.version = version if is_known else UNKNOWN
+        for push in self._take_waiting(room):  # one of a later version reads again, and those behind it wait
             self.push(push)
 
     # ------------------------------------------------------------------ the sweep
 
     def swept(self, numbers: Mapping[int, tuple[int, int]]) -> list[tuple[int, int]]:
         """What the store says of rooms: group -> (number, version); (group, number) of those that were not pushed all of it since the
-        last sweep (G-14). A room of another version is read anew."""
+        last sweep (G-14). A room of another version, or one that missed a change, is read anew."""
         behind = []
         for group, (number, version) in numbers.items():
             room = self._rooms.get(group)
@@ -265,7 +311,7 @@ class Rooms:
                 behind.append((group, number))
                 room.number = number
             room.seen = number
-            if room.version != version:
+            if room.version != version or not room.is_whole:
                 self._start_reading(room, is_for_all=True)
         return behind
 

@@ -215,6 +215,7 @@ def test_a_room_ends_with_its_last_member_and_with_its_group() -> None:
     stage.leave(ALICE)
     stage.come(ALICE)
     stage.rooms.changed(GROUP, 2, "dissolved", 0)
+    stage.answer(None)
     stage.come(ALICE)
     stage.push(2, 1)
     stage.answer(None)
@@ -237,3 +238,105 @@ def test_another_session_of_a_member_is_given_pushes_from_when_it_came() -> None
     stage.rooms.sessions_changed(ALICE)
     stage.push(1, 2)
     assert (stage.seen(ALICE), again) == ("1 2", [b"2 "])
+
+
+def test_one_who_comes_and_is_told_the_number_does_not_hide_what_the_others_were_not_given() -> None:
+    stage = Stage()
+    stage.come(ALICE)
+    assert stage.rooms.swept({GROUP: (1, 1)}) == []  # the push of 1 is lost
+    stage.come(BOB, number=1)
+    assert stage.rooms.swept({GROUP: (1, 1)}) == [(GROUP, 1)]
+
+
+def test_a_late_word_of_a_removal_does_not_shut_out_who_is_back() -> None:
+    stage = Stage()
+    stage.come(ALICE)
+    stage.come(BOB, version=3)  # removed as 2, back as 3
+    stage.rooms.changed(GROUP, 2, "removed", BOB)
+    stage.push(3, 1)
+    assert stage.reads[0][1] == {ALICE, BOB}
+    stage.answer((3, {ALICE: 0, BOB: 0}))
+    stage.rooms.changed(GROUP, 2, "removed", BOB)
+    stage.push(3, 2)
+    assert (stage.seen(ALICE), stage.seen(BOB)) == ("1 2", "1 2")
+
+
+def test_who_joins_during_a_read_of_all_stays() -> None:
+    stage = Stage()
+    stage.come(ALICE)
+    stage.rooms.swept({GROUP: (0, 2)})
+    stage.rooms.changed(GROUP, 3, "", 0)
+    stage.come(BOB, version=3)
+    stage.answer((2, {ALICE: 0}))
+    stage.push(3, 1)
+    stage.answer((3, {ALICE: 0, BOB: 0}))
+    assert (stage.seen(ALICE), stage.seen(BOB)) == ("1", "1")
+
+
+def test_who_comes_back_during_a_read_is_not_let_go_by_it() -> None:
+    stage = Stage()
+    stage.come(ALICE)
+    stage.come(BOB)
+    stage.push(2, 1)
+    stage.come(BOB, version=3, joined=1)
+    stage.answer((2, {ALICE: 0}))
+    stage.answer((3, {ALICE: 0, BOB: 1}))
+    stage.push(3, 2)
+    assert (stage.seen(ALICE), stage.seen(BOB)) == ("1 2", "2")
+
+
+def test_a_version_that_never_was_makes_no_room_read_for_ever() -> None:
+    stage = Stage()
+    stage.come(ALICE)
+    stage.rooms.changed(GROUP, 1 << 60, "muted", ALICE)
+    stage.push(1, 1)
+    stage.answer((1, {ALICE: 0}))
+    stage.push(1, 2)
+    assert (stage.seen(ALICE), stage.reads) == ("1 2", [])
+
+
+def test_who_was_said_to_have_joined_and_went_is_forgotten_by_a_read_of_all() -> None:
+    stage = Stage()
+    stage.come(ALICE)
+    stage.push(1, 1)
+    stage.rooms.swept({GROUP: (1, 2)})
+    stage.online.add(BOB)
+    stage.rooms.changed(GROUP, 2, "joined", BOB)
+    stage.leave(BOB)
+    stage.answer((2, {ALICE: 0, BOB: 1}))
+    stage.rooms.swept({GROUP: (1, 2)})
+    stage.answer((2, {ALICE: 0, BOB: 1}))
+    assert stage.rooms.swept({GROUP: (1, 2)}) == [] and stage.reads == []
+
+
+def test_a_joining_of_which_the_word_was_lost_is_found_by_the_sweep_though_a_post_came_first() -> None:
+    stage = Stage()
+    stage.come(ALICE)
+    stage.online.add(BOB)
+    stage.push(2, 1)
+    stage.answer((2, {ALICE: 0}))
+    stage.rooms.swept({GROUP: (1, 2)})
+    stage.answer((2, {ALICE: 0, BOB: 0}))
+    stage.push(2, 2)
+    assert (stage.seen(ALICE), stage.seen(BOB)) == ("1 2", "2")
+    stage.rooms.swept({GROUP: (2, 2)})
+    assert stage.reads == []
+
+
+def test_a_group_that_is_said_to_be_dissolved_and_is_not_keeps_its_room() -> None:
+    stage = Stage()
+    stage.come(ALICE)
+    stage.rooms.changed(GROUP, 2, "dissolved", 0)
+    stage.answer((1, {ALICE: 0}))
+    stage.push(1, 1)
+    assert stage.seen(ALICE) == "1"
+
+
+def test_what_waits_for_reads_is_bounded_in_bytes() -> None:
+    stage = Stage()
+    stage.come(ALICE)
+    for number in range(1, 21):
+        stage.rooms.push(Push(GROUP, 2, [(number, bytes(4 << 20))]))
+    assert sum(len(push.parts[0][1]) for push in stage.rooms._rooms[GROUP].waiting) <= 64 << 20
+    stage.answer((2, {ALICE: 0}))
+    assert stage.given[ALICE] and stage.rooms._waiting_bytes == 0
