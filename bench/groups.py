@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.figures import Figures, print_table
+from bench.groups_janitor import measure_janitor
 from bench.groups_options import QUICK, Options
 from bench.groups_talk import measure_fan, measure_large, measure_posts
 
@@ -40,6 +41,7 @@ PARTS: dict[str, Callable[[Figures, Path, Options], None]] = {
     "fan": measure_fan,
     "large": measure_large,
     "posts": measure_posts,
+    "janitor": measure_janitor,
 }
 
 

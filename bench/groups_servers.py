@@ -22,6 +22,7 @@ SETTINGS: Sections = {
     "groups": {"members": 100_000, "rows_per_group": 1_000_000},
     "center": {"idle_ping_seconds": 3600, "idle_close_seconds": 7200},
 }
+MOST_ATTEMPTS = 5
 
 
 @dataclass(slots=True)
@@ -52,7 +53,7 @@ def serving(
                 Cluster(directory, centers, core=options.cores[0], is_with_hazelcast=False, settings=settings)
             )
             nodes, database = cluster.centers, cluster.database
-            fresh = cluster.accounts(accounts, "member")
+            fresh = _mint(cluster.centers[0], accounts)
             cluster.start()
         else:
             made = Database(directory / "mariadb") if store == "mariadb" else None
@@ -60,7 +61,7 @@ def serving(
                 running.callback(made.stop)
             node = Node(directory / "node", made, options.cores[0], settings=settings)
             running.callback(node.stop)
-            fresh = read_accounts(node.mint(accounts, "member"))
+            fresh = _mint(node, accounts)
             node.start()
             nodes, database = [node], made  # type: ignore[assignment]
         if database is not None:
@@ -69,3 +70,14 @@ def serving(
         running.callback(tables.close)
         addresses = [("127.0.0.1", node.center_port) for node in nodes]
         yield Servers(addresses, tables, [node.pid for node in nodes], 0 if database is None else database.pid, fresh)
+
+
+def _mint(node: Node, count: int) -> list[Account]:
+    """Where a busy machine takes its time, the store gives up; whom it made is used again."""
+    for _ in range(MOST_ATTEMPTS - 1):
+        try:
+            return read_accounts(node.mint(count, "member"))
+        except RuntimeError as error:
+            if "STORE_UNAVAILABLE" not in str(error):
+                raise
+    return read_accounts(node.mint(count, "member"))
