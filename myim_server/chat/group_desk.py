@@ -37,7 +37,15 @@ class GroupTable(Protocol):
     """What is asked of the store (may block)."""
 
     def create(
-        self, user: int, time: int, name: str, description: str, join: str, invited: Sequence[int], now: int
+        self,
+        user: int,
+        time: int,
+        name: str,
+        description: str,
+        join: str,
+        invited: Sequence[int],
+        now: int,
+        check: Callable[[int], None] = ...,
     ) -> tuple[Group, bool]: ...
     def change(
         self, group_id: int, users: Sequence[int], decide: Decide, now: int
@@ -143,9 +151,9 @@ class GroupDesk:
             raise RequestRefused(ErrorCode.LIMIT_REACHED, f"at most {self._limits.pending} invitations are open at a time")
         if len(self._existing(invited)) < len(invited):
             raise RequestRefused(ErrorCode.NOT_ALLOWED, "nobody of this id", field="invited")
-        if len(self._table.of_user(user, 0, self._limits.per_user)) >= self._limits.per_user:
-            raise RequestRefused(ErrorCode.LIMIT_REACHED, f"a user is in at most {self._limits.per_user} groups")
-        made, is_new = self._table.create(user, time, name, description, request.join, invited, self._wall())
+        made, is_new = self._table.create(
+            user, time, name, description, request.join, invited, self._wall(), lambda count: rules.check_memberships(count, self._limits)
+        )
         if is_new:
             self._tell(News(GroupChanged("created", made.id, made.version, user, user), False, (user,)))
             for one in invited:

@@ -219,11 +219,16 @@ def _below(view: View, actor: int, user: int) -> Member:
     return member
 
 
+def check_memberships(count: int, limits: GroupLimits) -> None:
+    """RequestRefused LIMIT_REACHED for who is in so many groups that he may be in no other."""
+    if count >= limits.per_user:
+        raise RequestRefused(ErrorCode.LIMIT_REACHED, f"a user is in at most {limits.per_user} groups")
+
+
 def _added(view: View, user: int, limits: GroupLimits, room: int | None = None) -> Added:
     if (limits.members - view.group.members if room is None else room) < 1:
         raise RequestRefused(ErrorCode.LIMIT_REACHED, f"a group has at most {limits.members} members")
-    if view.memberships.get(user, 0) >= limits.per_user:
-        raise RequestRefused(ErrorCode.LIMIT_REACHED, f"a user is in at most {limits.per_user} groups")
+    check_memberships(view.memberships.get(user, 0), limits)
     return Added(user, MEMBER)
 
 

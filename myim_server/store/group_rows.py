@@ -88,6 +88,11 @@ def view(connection: Connection, group: Group, asked: Iterable[int]) -> View:
     return made._replace(requests=requests or 0)
 
 
+def memberships(connection: Connection, user: int) -> int:
+    """In how many groups the user is a member."""
+    return connection.scalar(select(func.count()).select_from(group_members).where(group_members.c.user == user)) or 0
+
+
 def _memberships(condition: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
     return select(group_members.c.user, func.count()).where(condition).group_by(group_members.c.user)
 

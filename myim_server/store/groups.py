@@ -37,12 +37,21 @@ class Groups:
         self._make_id = make_id
 
     def create(
-        self, user: int, time: int, name: str, description: str, join: str, invited: Sequence[int], now: int
+        self,
+        user: int,
+        time: int,
+        name: str,
+        description: str,
+        join: str,
+        invited: Sequence[int],
+        now: int,
+        check: Callable[[int], None] = lambda memberships: None,
     ) -> tuple[Group, bool]:
         """The new group, whose owner and only member is the user, and True; or what the same (user, time) made before, as it is now, and
         False; yields.
 
-        Those of `invited` that are users are asked. Raises StoreUnavailable; the group may then exist, and to create it again is right.
+        Those of `invited` that are users are asked. `check` is given in how many groups the user is, if it is a new one; what it raises
+        passes through, and nothing is made. Raises StoreUnavailable; the group may then exist, and to create it again is right.
         """
 
         def create(connection: Connection) -> tuple[Group, bool]:
@@ -50,6 +59,7 @@ class Groups:
             found = connection.execute(select(*group_rows.GROUP_COLUMNS).where(*mine)).first()
             if found is not None:
                 return group_rows.group_of(found), False
+            check(group_rows.memberships(connection, user))
             group = Group(self._make_id(), name, description, join, False, user, 0, 1, 1, now)
             _insert_group(connection, group, time)
             _invite(connection, group, invited)

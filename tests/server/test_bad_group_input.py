@@ -9,11 +9,13 @@ from typing import NamedTuple
 import msgpack
 import pytest
 
+from myim_server.config_sections import GroupsSection
 from myim_server.node import Node
 from myim_wire.errors import ErrorCode
-from myim_wire.messages import FIRST, QOS1, decode_error, encode_message
+from myim_wire.group_requests import Create, Invite, Join
+from myim_wire.messages import ERROR, FIRST, QOS1, Command, decode_error, encode_message
 from tests.server.group_terminals import Member
-from tests.server.running import Person, make_person, start_node
+from tests.server.running import Person, config, make_person, start_node
 
 ME, OTHER = "the user's id", "another's id"
 POST, FETCH, GROUP = 0x03, 0x0A, 0x0F
@@ -122,10 +124,6 @@ def test_what_cannot_be_said_to_groups_is_refused_with_its_code_and_the_connecti
 
 
 def test_a_group_has_no_more_members_and_a_user_no_more_groups_than_configured(tmp_path: Path) -> None:
-    from myim_server.config_sections import GroupsSection
-    from myim_wire.group_requests import Create, Invite, Join
-    from tests.server.running import config
-
     small = config(tmp_path / "data").model_copy(update={"groups": GroupsSection(members=2, per_user=2, pending=1)})
     node = Node(small)
     node.build()
@@ -139,5 +137,24 @@ def test_a_group_has_no_more_members_and_a_user_no_more_groups_than_configured(t
         assert carol.refusal(group, Join()) is ErrorCode.LIMIT_REACHED
         alice.make_group()
         assert alice.refusal(0, Create("third")) is ErrorCode.LIMIT_REACHED
+    finally:
+        node.stop()
+
+
+def test_invitations_of_others_take_no_place_and_a_repeat_at_the_limit_finds_the_group(tmp_path: Path) -> None:
+    small = config(tmp_path / "data").model_copy(update={"groups": GroupsSection(per_user=2)})
+    node = Node(small)
+    node.build()
+    node.start()
+    try:
+        alice, bob = Member(node, make_person(node, "alice")), Member(node, make_person(node, "bob"))
+        for name in ("one", "two"):
+            alice.state(0, Create(name, invited=(bob.person.user,)))
+        assert bob.make_group("mine")
+        named = bob.name()
+        for _ in range(2):
+            bob.say(encode_message(Command.GROUP, QOS1, bob.person.user, 0, named, Create("second").encode()))
+        replies = [bob.wait_for(lambda one: one.command == Command.GROUP and one.time == named) for _ in range(2)]
+        assert [bool(reply.flags & ERROR) for reply in replies] == [False, False] and replies[0].content == replies[1].content
     finally:
         node.stop()
