@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
+import gevent
+
 from myim_server.chat import group_rules as rules
 from myim_server.chat.group_rules import GroupLimits
 from myim_server.refusals import RequestRefused
@@ -30,6 +32,7 @@ from myim_wire.group_contents import (
     PendingPage,
 )
 
+_TOLD_AT_ONCE = 32  # of a thousand that may be invited by one request; then others have their turn
 Decide = Callable[[View], Sequence[Change]]
 
 
@@ -136,8 +139,7 @@ class GroupDesk:
         if changed is None:
             raise rules.no_group()
         view, changes = changed
-        for news in self._news(view, user, changes):
-            self._tell(news)
+        self._tell_all(self._news(view, user, changes))
         return _state(view.group, view.members.get(user), view.pending.get(user)).encode()
 
     # ------------------------------------------------------------------ what needs more
@@ -155,9 +157,9 @@ class GroupDesk:
             user, time, name, description, request.join, invited, self._wall(), lambda count: rules.check_memberships(count, self._limits)
         )
         if is_new:
-            self._tell(News(GroupChanged("created", made.id, made.version, user, user), False, (user,)))
-            for one in invited:
-                self._tell(News(GroupChanged("invited", made.id, made.version, user, one), False, (one,)))
+            told = [News(GroupChanged("created", made.id, made.version, user, user), False, (user,))]
+            told += [News(GroupChanged("invited", made.id, made.version, user, one), False, (one,)) for one in invited]
+            self._tell_all(told)
         return self._describe(user, time, made.id, asked.Describe())
 
     def _join(self, user: int, time: int, group: int, request: asked.Join) -> bytes:
@@ -201,6 +203,12 @@ class GroupDesk:
         return found[1]
 
     # ------------------------------------------------------------------ telling
+
+    def _tell_all(self, told: Sequence[News]) -> None:
+        for place, news in enumerate(told, 1):
+            self._tell(news)
+            if place % _TOLD_AT_ONCE == 0:
+                gevent.sleep(0)
 
     def _news(self, view: View, actor: int, changes: Sequence[Change]) -> list[News]:
         group, version, number = view.group.id, view.group.version, view.group.number

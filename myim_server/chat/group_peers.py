@@ -25,7 +25,7 @@ from myim_wire.group_peer_messages import Post
 from myim_wire.messages import QOS1, encode_group_delivery
 
 _PART_BYTES = 65_536
-_REMEMBERED = 100_000
+_REMEMBERED = 100_000  # groups of each center
 _NOT_FOR_MEMBERS = 0  # in place of the version, where only the users that are named are told
 
 MaySpeak = Callable[[int, int, tuple[int, int], bytes], bool]
@@ -39,9 +39,9 @@ class GroupPeers:
         self._hall = hall
         self._mesh = mesh
         self._metrics = metrics
-        self._uninterested: dict[int, set[int]] = {}  # group -> centers that have no members of it
-        self._declined: dict[int, set[int]] = {}  # group -> centers that were told so by this one
-        self._has_forgotten = False  # some of those
+        self._uninterested: dict[int, set[int]] = {}  # center -> groups of which it has no members
+        self._declined: dict[int, set[int]] = {}  # center -> groups of which this one told it so
+        self._forgotten: set[int] = set()  # centers that may have been told of more than those
         hall.rooms.on_first = self._has_members
         hall.on_news = self.tell_news
         self.table: dict[int, Callable[[int, bytes], None]] = {
@@ -74,9 +74,8 @@ class GroupPeers:
             self._mesh.send(center, message, is_urgent=True)
 
     def _interested(self, group: int) -> list[int]:
-        without = self._uninterested.get(group)
-        linked = self._mesh.linked()
-        return [center for center in linked if center not in without] if without else list(linked)
+        without = self._uninterested
+        return [center for center in self._mesh.linked() if center not in without or group not in without[center]]
 
     # ------------------------------------------------------------------ being told
 
@@ -108,41 +107,39 @@ class GroupPeers:
     # ------------------------------------------------------------------ interest
 
     def _decline(self, center: int, group: int) -> None:
-        if len(self._declined) >= _REMEMBERED:
-            self._declined.clear()
-            self._has_forgotten = True
-        self._declined.setdefault(group, set()).add(center)
+        if _remember(self._declined, center, group):
+            self._forgotten.add(center)
         self._mesh.send(center, wire.encode_uninterested(group), is_urgent=True)
 
     def _has_members(self, group: int) -> None:
         """The first member came: whoever was told that there are none is told otherwise."""
-        declined = self._declined.pop(group, ())
-        for center in self._mesh.linked() if self._has_forgotten else declined:
+        told = [center for center, groups in self._declined.items() if group in groups or center in self._forgotten]
+        for center in told:
+            self._declined[center].discard(group)
             if not self._mesh.send(center, wire.encode_interested([group]), is_urgent=True):
                 self._mesh.cut(center, "an interest found no room")  # it would never tell again
 
     def _take_uninterested(self, center: int, message: bytes) -> None:
-        if len(self._uninterested) >= _REMEMBERED:  # who is told in vain says so again
-            self._uninterested.clear()
-        self._uninterested.setdefault(wire.decode_uninterested(message), set()).add(center)
+        _remember(self._uninterested, center, wire.decode_uninterested(message))  # who is told in vain says so again
 
     def _take_interested(self, center: int, message: bytes) -> None:
-        for group in wire.decode_interested(message):
-            self._forget(self._uninterested, group, center)
+        self._uninterested.get(center, set()).difference_update(wire.decode_interested(message))
 
     def lost(self, center: int) -> None:
         """The link ended."""
-        for table in (self._uninterested, self._declined):
-            for group in [group for group, centers in table.items() if center in centers]:
-                self._forget(table, group, center)
+        self._uninterested.pop(center, None)
+        self._declined.pop(center, None)
+        self._forgotten.discard(center)
 
-    @staticmethod
-    def _forget(table: dict[int, set[int]], group: int, center: int) -> None:
-        centers = table.get(group)
-        if centers is not None:
-            centers.discard(center)
-            if not centers:
-                del table[group]
+
+def _remember(table: dict[int, set[int]], center: int, group: int) -> bool:
+    """By center, because a link that ends must not cost a walk over all groups. Whether all others of the center had to be forgotten."""
+    groups = table.setdefault(center, set())
+    is_full = len(groups) >= _REMEMBERED
+    if is_full:
+        groups.clear()
+    groups.add(group)
+    return is_full
 
 
 def _in_parts(posts: Sequence[Post]) -> list[list[Post]]:

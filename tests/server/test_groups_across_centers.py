@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from time import perf_counter
 
+import gevent
 import pytest
 
+from myim_server.chat.group_desk import News
 from myim_server.store.group_changes import Removed
 from myim_server.store.offline import StoredMessage
 from myim_wire import group_peer_messages as wire
@@ -160,3 +163,33 @@ def test_senders_are_told_of_what_expired_wherever_they_are(town: GroupTown, one
     for guest, time in ((alice, 64), (bob, 128)):
         told = [decode_pairs(message.content) for message in guest.session.told if message.command == Command.RECEIPT]
         assert told == [(EXPIRED, [(town.carol, time)])]
+
+
+def test_a_link_that_ends_costs_no_walk_over_all_that_was_said_on_it(town: GroupTown, one: GroupCenter) -> None:
+    spent = []
+    for _ in range(3):
+        for group in range(1, 99_000):
+            one.peers.table[wire.UNINTERESTED](2, wire.encode_uninterested(group))
+            one.peers.table[wire.UNINTERESTED](3, wire.encode_uninterested(group))
+        began = perf_counter()
+        one.peers.lost(2)
+        spent.append(perf_counter() - began)
+    assert min(spent) < 0.01
+
+
+def test_while_a_thousand_are_invited_others_have_their_turn(town: GroupTown, one: GroupCenter) -> None:
+    told: list[int] = []
+    turns: set[int] = set()
+
+    def others() -> None:
+        turns.add(len(told))
+
+    def tell(news: News) -> None:
+        told.append(news.change.user)
+        gevent.get_hub().loop.run_callback(others)
+
+    one.hall.on_news = tell
+    users = town.store.accounts.create_all([(f"guest{number}", f"guest{number}", "no password") for number in range(300)], 1)
+    one.ask(town.bob, 0, asked.Create("many", invited=tuple(users)))
+    gevent.sleep(0)
+    assert len(told) == 301 and len(turns) > 8
