@@ -23,11 +23,13 @@ from myim_server.requests import Requests, Talk
 from myim_wire.bodies import encode_numbered_settling
 from myim_wire.errors import ErrorCode
 from myim_wire.group_contents import GroupFetched, decode_group_fetch
-from myim_wire.group_requests import decode_group_request
+from myim_wire.group_requests import Create, Invite, decode_group_request
 from myim_wire.messages import FIRST, MAX_BODY_BYTES, REPLY, Command, Message, encode_error, encode_message
 
 _SPEAKERS_AT_ONCE = 64
 _MOST_FETCHES = 4  # of one session at a time: each answer is up to 48 KiB
+_MOST_REQUESTS = 64  # of one session at a time: each has a greenlet, and waits for the store
+_USERS_OF_A_REQUEST = 20  # in a list: so many cost as much as one request more
 _RETRY_MS = {
     ErrorCode.STORE_UNAVAILABLE: 1000,
     ErrorCode.SLOW_DOWN: 500,
@@ -54,14 +56,16 @@ class GroupParts(NamedTuple):
 
 
 class Poster:
-    """What one session posts: its lanes by group; how many of its fetches are unanswered."""
+    """What one session posts: its lanes by group, those that may own something; how many of its fetches and requests are unanswered."""
 
-    __slots__ = ("sender", "lanes", "fetches")
+    __slots__ = ("sender", "lanes", "busy", "fetches", "requests")
 
     def __init__(self, sender: Sender) -> None:
         self.sender = sender
         self.lanes: dict[int, PostLane] = {}
+        self.busy: dict[PostLane, None] = {}
         self.fetches = 0
+        self.requests = 0
 
 
 class GroupCommands:
@@ -117,7 +121,7 @@ class GroupCommands:
                 raise RequestRefused(ErrorCode.ID_CONFLICT, "another post has this name", field="time")
             lane.is_taking = lane.is_taking or bool(message.flags & FIRST)
             return
-        if talk.pace.is_sending_too_fast(1, now) or self._is_too_much(poster, len(message.content)):
+        if talk.pace.is_sending_too_fast(1, now) or self._is_too_much(talk, poster, len(message.content)):
             self._refuse_all_behind(talk, lane, message, ErrorCode.SLOW_DOWN)
             return
         message_id, accepted = self._numbering.take(1)
@@ -125,13 +129,18 @@ class GroupCommands:
         if not lane.take(taken, bool(message.flags & FIRST)):
             self._refuse_post(lane, [message.time], ErrorCode.OUT_OF_ORDER)
             return
+        poster.busy[lane] = None
         self._parts.postings.submit(Outgoing(lane, poster.sender, taken, self._settle, self._refuse_post))
 
-    def _is_too_much(self, poster: Poster, size: int) -> bool:
-        owned = sum(len(lane.owned) for lane in poster.lanes.values())
+    def _is_too_much(self, talk: Talk, poster: Poster, size: int) -> bool:
+        """Whether too much would be unsettled with this; SessionRefused as for any flood. A walk over a thousand lanes would cost 30 µs."""
+        if len(poster.busy) > 1:
+            poster.busy = {lane: None for lane in poster.busy if lane.owned}
+        owned = sum(len(lane.owned) for lane in poster.busy)
         if owned < self._limits.few:
             return False
-        return owned >= self._limits.unsettled or size + sum(lane.size for lane in poster.lanes.values()) > self._limits.unsettled_bytes
+        size += sum(lane.size for lane in poster.busy)
+        return (owned >= self._limits.unsettled or size > self._limits.unsettled_bytes) and talk.pace.slow_down()
 
     def _new_lane(self, poster: Poster, key: int, group: int) -> PostLane:
         if len(poster.lanes) >= self._limits.lanes:
@@ -185,12 +194,20 @@ class GroupCommands:
         sender = (session.user, session.slot, *session.incarnation)
 
         def give(version: int | Exception | None) -> None:
-            if isinstance(version, int):
+            if isinstance(version, int) and self._may_reach_all(talk, message.target, now):
                 self._parts.postings.give_once(sender, message.target, version, post)
             else:
                 self._metrics.qos0_dropped += 1
 
         self._speakers.submit_later((message.target, session.user, accepted), give)
+
+    def _may_reach_all(self, talk: Talk, group: int, now: float) -> bool:
+        """What is never settled is held back by nothing else: it counts as many messages as it is given to here."""
+        try:
+            return not talk.pace.is_sending_too_fast(max(0, self._parts.hall.rooms.size(group) - 1), now)
+        except SessionRefused as refusal:
+            talk.party.session.goodbye(refusal.code, refusal.text)
+            return False
 
     def _read_speakers(self, asked: Sequence[tuple[int, int, int]]) -> Sequence[int | None]:
         return self._parts.speakers.speakers([one[:2] for one in asked], max(one[2] for one in asked))
@@ -232,8 +249,20 @@ class GroupCommands:
         """GROUP [P-7.7]."""
         self._requests.check(talk, message, now, is_empty=False, has_target=True)
         asked = decode_group_request(message.content)
-        session, desk = talk.party.session, self._parts.desk
-        self._requests.later(talk, message, lambda: desk.answer(session.user, message.time, message.target, asked))
+        listed = len(asked.users) if isinstance(asked, Invite) else len(asked.invited) if isinstance(asked, Create) else 0
+        poster, user, desk = self._poster(talk), talk.party.session.user, self._parts.desk
+        is_too_much = listed >= _USERS_OF_A_REQUEST and talk.pace.is_asking_too_much(now, listed // _USERS_OF_A_REQUEST)
+        if is_too_much or poster.requests >= _MOST_REQUESTS:
+            raise RequestRefused(ErrorCode.SLOW_DOWN, "too many requests", retry_ms=1000)
+        poster.requests += 1
+
+        def ask() -> bytes:
+            try:
+                return desk.answer(user, message.time, message.target, asked)
+            finally:
+                poster.requests -= 1
+
+        self._requests.later(talk, message, ask)
 
 
 def _fault_of(message: Message, user: int, slot: int) -> RequestRefused | None:

@@ -56,10 +56,10 @@ class Pace:
         self._unanswered = 0
         self._unsettled = 0  # in all of them, or more
 
-    def is_asking_too_much(self, now: float) -> bool:
-        """Counts a request; whether it is one too many. SessionRefused SLOW_DOWN after many of those."""
+    def is_asking_too_much(self, now: float, weight: int = 1) -> bool:
+        """Counts a request, or one that costs as much as `weight`; whether it is one too many. SessionRefused SLOW_DOWN after many."""
         rate = self._limits.requests_per_second
-        used = max(0.0, self._requests - (now - self._requests_since) * rate) + 1
+        used = max(0.0, self._requests - (now - self._requests_since) * rate) + weight
         self._requests_since = now
         if used <= 2 * rate:
             self._requests = used
@@ -124,6 +124,10 @@ class Pace:
         self._unknown += 1
         if self._unknown > _UNKNOWN_PER_MINUTE:
             raise SessionRefused(ErrorCode.UNKNOWN_COMMAND, "too many unknown commands")
+
+    def slow_down(self) -> bool:
+        """True, for what is refused with SLOW_DOWN whatever the rate; SessionRefused after many of those."""
+        return self._slow_down()
 
     def _slow_down(self) -> bool:
         now = max(self._messages_since, self._requests_since)  # one of them was counted just now

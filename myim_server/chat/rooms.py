@@ -100,6 +100,11 @@ class Rooms:
         """The groups that have members here."""
         return list(self._rooms)
 
+    def size(self, group: int) -> int:
+        """How many members are online here."""
+        room = self._rooms.get(group)
+        return 0 if room is None else len(room.here)
+
     def is_here(self, group: int, user: int) -> bool:
         """Whether the user is known to be a member, and online here."""
         return group in self._groups_of.get(user, ())
