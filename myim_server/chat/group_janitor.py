@@ -55,10 +55,14 @@ class GroupJanitor:
         while touched:
             groups = sorted(touched)[:_GROUPS]
             began = self._now()
-            rows, size = self._table.done(groups, _ROWS)
-            self._count(rows, size)
-            if rows < _ROWS:  # else there may be more of the same
-                touched.difference_update(groups)
+            touched.difference_update(groups)  # before the look, so that what moves during it is looked at, too
+            rows = _ROWS
+            try:
+                rows, size = self._table.done(groups, _ROWS)
+                self._count(rows, size)
+            finally:
+                if rows >= _ROWS:  # there may be more of the same, or the store did not answer
+                    touched.update(groups)
             if touched:
                 self._sleep(_REST * (self._now() - began))
 
