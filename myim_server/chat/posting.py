@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import gevent
+
 from myim_server.batches import Batch
 from myim_server.chat.post_lane import PostLane, Taken
 from myim_server.chat.rooms import Push, Rooms
@@ -21,6 +23,7 @@ from myim_wire.group_peer_messages import Post as PeerPost
 from myim_wire.messages import QOS1, encode_group_delivery
 
 _BODY_BYTES_OF_A_ROW = 2048
+_GROUPS_AT_ONCE = 8  # a commit may hold posts of hundreds of large ones; then others have their turn
 _CODES = {
     PostRefused.NOT_MEMBER: ErrorCode.NOT_MEMBER,
     PostRefused.MUTED: ErrorCode.MUTED,
@@ -118,12 +121,14 @@ class Postings:
     # ------------------------------------------------------------------ to the members
 
     def _fan_out(self, stored: Sequence[tuple[Outgoing, Posted]]) -> None:
-        """What was numbered just now, group by group and ascending; a repeat was given out before, or is swept up (G-14)."""
+        """What was numbered just now, group by group and ascending; a repeat was given before, or is swept up (G-14). May yield."""
         groups: dict[int, list[tuple[Outgoing, Posted]]] = {}
         for one in stored:
             if not one[1].is_repeat:
                 groups.setdefault(one[0].lane.group, []).append(one)
-        for group, of_group in groups.items():
+        for place, (group, of_group) in enumerate(groups.items(), 1):
+            if place % _GROUPS_AT_ONCE == 0:
+                gevent.sleep(0)
             self._metrics.group_posts += len(of_group)
             if group in self._rooms:
                 parts = [(posted.number, self._encode(outgoing, posted.number)) for outgoing, posted in of_group]

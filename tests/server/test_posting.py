@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import gevent
+
 from myim_server.chat.post_lane import PostLane, Taken
 from myim_server.chat.posting import Outgoing, Postings
 from myim_server.chat.rooms import Rooms
@@ -175,3 +177,21 @@ def test_a_qos_0_message_reaches_the_members_without_a_number() -> None:
     stage = Stage()
     stage.postings.give_once((ALICE, 0, 1, 1), GROUP, 1, Taken(5, b"psst", 1, 1, 0.0))
     assert stage.shown == [(0, 5)] and stage.fanned == [(ALICE, GROUP, [0])] and stage.table.batches == []
+
+
+def test_others_have_their_turn_while_posts_to_many_large_groups_are_given() -> None:
+    stage = Stage()
+    for group in range(100, 140):
+        for user in range(1_000, 1_500):
+            stage.rooms.register(user, [Standing(group, 1, 0, 0, 0)])
+        stage.post(1, group=group, is_first=True)
+    turns: set[int] = set()
+
+    def look() -> None:
+        turns.add(len(stage.given))
+        if len(stage.given) < 20_000:
+            gevent.get_hub().loop.run_callback(look)
+
+    gevent.get_hub().loop.run_callback(look)
+    stage.run()
+    assert len(stage.given) == 20_000 and len(turns) >= 5
