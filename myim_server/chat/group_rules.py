@@ -147,8 +147,10 @@ def hand_over(view: View, actor: int, user: int) -> Sequence[Change]:
     _owner(view, actor)
     if user == actor:
         return ()
-    _below(view, actor, user)
-    return (RoleSet(actor, ADMIN), RoleSet(user, OWNER))
+    changes = (RoleSet(actor, ADMIN), RoleSet(user, OWNER))
+    if _below(view, actor, user).muted_until:  # nobody else may let an owner speak
+        return (*changes, MuteSet(user, 0))
+    return changes
 
 
 def mute(view: View, actor: int, user: int, seconds: int, now: int) -> Sequence[Change]:

@@ -127,6 +127,9 @@ def test_the_owner_alone_gives_roles_hands_over_and_dissolves() -> None:
     assert rules.set_role(view(), OWNER, ADMIN, "admin") == ()
     assert rules.hand_over(view(), OWNER, MEMBER) == (RoleSet(OWNER, "admin"), RoleSet(MEMBER, "owner"))
     assert rules.hand_over(view(), OWNER, OWNER) == ()
+    muted = view()
+    muted.members[MEMBER] = muted.members[MEMBER]._replace(muted_until=1 << 60)
+    assert rules.hand_over(muted, OWNER, MEMBER)[2:] == (MuteSet(MEMBER, 0),)
     assert rules.dissolve(view(), OWNER) == (Dissolved(),)
     for actor in (ADMIN, MEMBER, STRANGER):
         assert refusal(lambda a=actor: rules.set_role(view(), a, MEMBER, "admin")) is ErrorCode.NOT_ALLOWED  # type: ignore[misc]
