@@ -27,7 +27,7 @@ from myim_wire.group_requests import Create, Invite, decode_group_request
 from myim_wire.messages import FIRST, MAX_BODY_BYTES, REPLY, Command, Message, encode_error, encode_message
 
 _SPEAKERS_AT_ONCE = 64
-_MOST_FETCHES = 4  # of one session at a time: each answer is up to 48 KiB
+_MOST_FETCHES = 4  # of one session at a time: each answer is a page of up to 32 KiB
 _MOST_REQUESTS = 64  # of one session at a time: each has a greenlet, and waits for the store
 _USERS_OF_A_REQUEST = 20  # in a list: so many cost as much as one request more
 _RETRY_MS = {

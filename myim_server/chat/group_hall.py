@@ -22,7 +22,8 @@ from myim_wire.messages import QOS1, Command, encode_group_delivery, encode_mess
 
 _ASKED_AT_ONCE = 64
 _FETCHED_AT_ONCE = 8
-PAGE_ROWS, PAGE_BYTES = 256, 49_152
+# With their heads four pages and a full window of messages are less than what may wait for a terminal: it is not cut for what it asked for.
+PAGE_ROWS, PAGE_BYTES = 128, 32_768
 _SWEPT_AT_ONCE = 500
 
 Page = tuple[Sequence[Row], int, int] | None  # (rows, up to, number); None: no member

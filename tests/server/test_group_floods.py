@@ -8,15 +8,17 @@ from typing import Any, cast
 
 import pytest
 
+from myim_server.chat.group_hall import PAGE_BYTES, PAGE_ROWS
 from myim_server.group_commands import GroupCommands, GroupParts
 from myim_server.metrics import Metrics
 from myim_server.numbering import Numbering
 from myim_server.pace import Limits, Pace
 from myim_server.refusals import RequestRefused, SessionRefused
 from myim_server.requests import Requests, Talk
+from myim_server.sessions import Outbound, Session
 from myim_wire.errors import ErrorCode
 from myim_wire.group_requests import Describe, Invite
-from myim_wire.messages import ERROR, FIRST, QOS1, Command, Message, decode_error
+from myim_wire.messages import ERROR, FIRST, QOS1, Command, Message, decode_error, encode_group_delivery
 from tests.server.three_centers import FakeSession
 
 USER, GROUP = 7, 9
@@ -110,3 +112,17 @@ def test_a_request_about_many_users_counts_for_more_than_one() -> None:
             stage.ask(Invite(tuple(range(1, 1001))))
             taken += 1
     assert taken == 3
+
+
+def test_nobody_is_cut_off_for_the_pages_he_asked_for() -> None:
+    id_, body = 1 << 62, bytes(PAGE_BYTES // PAGE_ROWS)
+    page = [encode_group_delivery(QOS1, id_, id_, id_, number, 1 << 50, body, (1 << 50,) * 3) for number in range(id_, id_ + PAGE_ROWS)]
+    turns: list[Callable[[], None]] = []
+    socket = SimpleNamespace(_sock=SimpleNamespace(send=lambda data: min(len(data), 65_536)), send=lambda data: len(data))
+    sealer = SimpleNamespace(seal=lambda plaintext: plaintext)
+    session = Session((USER, 0, 1), (1, 1), "1", cast(Any, sealer), socket, Outbound(turns.append), (256 << 10, 30.0), lambda: None)
+    session.send_many([bytes(1024)] * 128, 128 << 10)  # what was stored for him, as much as may be unconfirmed [P-7.5]
+    for _ in range(4):
+        session.send_many(page, sum(map(len, page)))
+    turns.pop()()
+    assert session.closed_with is None

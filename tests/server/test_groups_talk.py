@@ -293,7 +293,7 @@ def test_fetches_come_in_pages_and_say_up_to_where_that_is_all(node: Node, alice
     one = Member(node, alice)
     group = one.make_group()
     for _ in range(5):
-        one.number_of(one.post(group, bytes(20_000)))
+        one.number_of(one.post(group, bytes(15_000)))
     posts, fetched = one.fetch_group(group, 0)
     assert (numbers(posts)[-1], fetched.up_to, fetched.number) == (2, 2, 5)
     posts, fetched = one.fetch_group(group, 4)
