@@ -9,13 +9,53 @@ each state needs only its one arrow looked at: following the arrows must end whe
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
 
-from tests.model.making import FREE, Label
+from tests.model.making import FREE, Label, Step
 from tests.model.steps import Steps
 from tests.model.symmetry import are_twins, canonical
 from tests.model.world import Settings, State, Violation, check_rest, initial
+
+
+class Space(Protocol):
+    """What is searched. A Violation may be raised while a step is made; last_label names that step."""
+
+    @property
+    def last_label(self) -> Label: ...
+    def first(self) -> State: ...
+    def of(self, state: State) -> Iterator[Step]:
+        """All steps from a state."""
+        ...
+
+    def impatient(self, state: State) -> Iterator[Step]:
+        """Steps that come before rest where nothing else would happen."""
+        ...
+
+    def canonical(self, state: State) -> State:
+        """The twin that stands for all states that differ only in names."""
+        ...
+
+    def are_twins(self, one: State, other: State) -> bool: ...
+    def check_rest(self, state: State) -> None:
+        """Raise Violation where a promise of rest is broken."""
+        ...
+
+
+class _Delivery(Steps):
+    """The steps of point-to-point delivery, as a space."""
+
+    def first(self) -> State:
+        return initial(self.settings)
+
+    def canonical(self, state: State) -> State:
+        return canonical(state)
+
+    def are_twins(self, one: State, other: State) -> bool:
+        return are_twins(one, other)
+
+    def check_rest(self, state: State) -> None:
+        check_rest(state, self.settings)
 
 
 class Found(NamedTuple):
@@ -30,10 +70,14 @@ class Found(NamedTuple):
 
 
 def explore(settings: Settings, most_states: int | None = None, played: Sequence[str] = ()) -> Found:
-    """Search a whole world, or its first most_states states; played: how the steps begin that lead to where the search begins."""
+    """Search a world of point-to-point delivery."""
+    return search(_Delivery(settings), most_states, played)
+
+
+def search(steps: Space, most_states: int | None = None, played: Sequence[str] = ()) -> Found:
+    """Search a whole space, or its first most_states states; played: how the steps begin that lead to where the search begins."""
     begun = time.monotonic()
-    steps = Steps(settings)
-    first = initial(settings)
+    first = steps.first()
     for text in played:
         first = next(after for label, after in steps.of(first) if _text(label).startswith(text))
     parents: dict[State, State | None] = {first: None}
@@ -65,12 +109,12 @@ class _Broken(Exception):
 
 
 def _expand(
-    steps: Steps, state: State, parents: dict[State, State | None], fair: dict[State, State | None], following: list[State]
+    steps: Space, state: State, parents: dict[State, State | None], fair: dict[State, State | None], following: list[State]
 ) -> None:
     best, lowest = None, FREE
     try:
         for label, raw in steps.of(state):
-            after = canonical(raw)
+            after = steps.canonical(raw)
             if after not in parents:
                 parents[after] = state
                 following.append(after)
@@ -81,18 +125,18 @@ def _expand(
     fair[state] = best
 
 
-def _fair_step(steps: Steps, state: State, fair: dict[State, State | None]) -> State | None:
+def _fair_step(steps: Space, state: State, fair: dict[State, State | None]) -> State | None:
     """The fair successor; where nothing would happen by itself, a time-out comes before rest."""
     if state not in fair:
         own = [step for step in steps.of(state) if step[0][0] < FREE]
-        fair[state] = canonical(min(own, key=lambda step: step[0][0])[1]) if own else None
+        fair[state] = steps.canonical(min(own, key=lambda step: step[0][0])[1]) if own else None
     following = fair[state]
     if following is None:
-        following = next((canonical(after) for _, after in steps.impatient(state)), None)
+        following = next((steps.canonical(after) for _, after in steps.impatient(state)), None)
     return following
 
 
-def _all_come_to_rest(steps: Steps, fair: dict[State, State | None]) -> int:
+def _all_come_to_rest(steps: Space, fair: dict[State, State | None]) -> int:
     calm: set[State] = set()
     resting = 0
     for start in list(fair):
@@ -107,7 +151,7 @@ def _all_come_to_rest(steps: Steps, fair: dict[State, State | None]) -> int:
             try:
                 following = _fair_step(steps, state, fair)
                 if following is None:
-                    check_rest(state, steps.settings)
+                    steps.check_rest(state)
                     resting += 1
                     break
             except Violation as violation:
@@ -117,7 +161,7 @@ def _all_come_to_rest(steps: Steps, fair: dict[State, State | None]) -> int:
     return resting
 
 
-def _trace(steps: Steps, first: State, parents: dict[State, State | None], broken: _Broken) -> str:
+def _trace(steps: Space, first: State, parents: dict[State, State | None], broken: _Broken) -> str:
     """The way from the beginning to the broken promise, one line for each step; centers keep their names on it."""
     way = [broken.state]
     while (before := parents.get(way[0])) is not None:
@@ -132,19 +176,19 @@ def _trace(steps: Steps, first: State, parents: dict[State, State | None], broke
     return "\n".join(lines)
 
 
-def _step_to(steps: Steps, state: State, twin: State) -> tuple[Label, State]:
+def _step_to(steps: Space, state: State, twin: State) -> tuple[Label, State]:
     """The step from a state to one whose canonical twin is given."""
     for maker in (steps.of, steps.impatient):
         try:
             for label, after in maker(state):
-                if are_twins(after, twin):
+                if steps.are_twins(after, twin):
                     return label, after
         except Violation:
             continue
     raise AssertionError("a step of the search cannot be made again")
 
 
-def _breaking_step(steps: Steps, state: State) -> Label:
+def _breaking_step(steps: Space, state: State) -> Label:
     for maker in (steps.of, steps.impatient):
         try:
             list(maker(state))
