@@ -63,9 +63,9 @@ def build_groups(
     """All of it; wall: µs since 1970."""
     section, batch = config.groups, config.store
     spawn = gevent.spawn
-    hall = GroupHall(node_id, router.parties, router.inboxes, (store.groups, store.group_posts), spawn, metrics)
+    hall = GroupHall(node_id, router.parties, router.inboxes, (store.groups, store.group_posts), spawn, gevent.spawn_later, metrics)
     router.on_left = hall.left
-    postings = Postings(node_id, store.group_posts, hall.rooms, spawn, (batch.batch_rows, batch.batch_linger_ms / 1000), metrics)
+    postings = Postings(node_id, store.group_posts, hall.succession, spawn, (batch.batch_rows, batch.batch_linger_ms / 1000), metrics)
     confirmations = Confirmations(store.group_cursors, spawn, gevent.sleep, section.confirmation_linger_ms / 1000, metrics)
     limits = GroupLimits(section.members, section.per_user, section.pending)
     desk = GroupDesk(store.groups, (store.group_roles.officers, store.accounts.existing), limits, wall, hall.tell)

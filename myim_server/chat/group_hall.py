@@ -14,6 +14,7 @@ from myim_server.chat.group_desk import News
 from myim_server.chat.inboxes import Inboxes
 from myim_server.chat.party import Party
 from myim_server.chat.rooms import Members, Rooms
+from myim_server.chat.succession import Succession
 from myim_server.metrics import Metrics
 from myim_server.store.group_values import Row, Standing
 from myim_wire.group_contents import MAX_STANDINGS, GroupBehind, GroupChanged, GroupsTold
@@ -53,9 +54,10 @@ class GroupHall:
         inboxes: Inboxes,
         store: tuple[GroupReads, Pages],
         spawn: Callable[..., Any],
+        later: Callable[[float, Callable[[], None]], Any],
         metrics: Metrics,
     ) -> None:
-        """parties, inboxes: the router's own tables."""
+        """parties, inboxes: the router's own tables; later(seconds, f) calls f after so many seconds."""
         self._node_id = node_id
         self._parties = parties
         self._inboxes = inboxes
@@ -63,6 +65,7 @@ class GroupHall:
         self._metrics = metrics
         self._untold: dict[Party, None] = {}
         self.rooms = Rooms(self._sends_of, self._read_members)
+        self.succession = Succession(self.rooms, later)
         self._standings: Batch[int, Sequence[Standing]] = Batch(self._read_standings, _ASKED_AT_ONCE, 0.0, spawn, parallel=2, bound=1 << 17)
         self._members: Batch[tuple[int, set[int] | None], tuple[int, Mapping[int, int]] | None] = Batch(
             lambda asked: [self._groups.members_among(*one) for one in asked], _FETCHED_AT_ONCE, 0.0, spawn, parallel=2, bound=1 << 17

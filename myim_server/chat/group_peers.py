@@ -93,7 +93,7 @@ class GroupPeers:
             qos = QOS1 if post.number else 0
             data = encode_group_delivery(qos, posted.user, posted.group, post.time, post.number, post.accepted, post.body, trailer)
             parts.append((post.number, data))
-        self._hall.rooms.push(Push(posted.group, posted.version, parts))
+        self._hall.succession.push(Push(posted.group, posted.version, parts))
 
     def _changed(self, center: int, message: bytes) -> None:
         group, version, users, content = wire.decode_group_changed(message)

@@ -14,7 +14,7 @@ import gevent
 
 from myim_server.batches import Batch
 from myim_server.chat.post_lane import PostLane, Taken
-from myim_server.chat.rooms import Push, Rooms
+from myim_server.chat.rooms import Push
 from myim_server.metrics import Metrics
 from myim_server.refusals import RequestRefused
 from myim_server.store.group_values import Post, Posted, PostRefused
@@ -50,16 +50,23 @@ class PostTable(Protocol):
     def post(self, posts: Sequence[Post]) -> Sequence[Posted | PostRefused]: ...
 
 
+class Audience(Protocol):
+    """The members who are online here."""
+
+    def __contains__(self, group: object) -> bool: ...
+    def push(self, push: Push) -> None: ...
+
+
 class Postings:
     """Takes posts from sessions of this center."""
 
     def __init__(
-        self, node_id: int, table: PostTable, rooms: Rooms, spawn: Callable[..., Any], batch: tuple[int, float], metrics: Metrics
+        self, node_id: int, table: PostTable, audience: Audience, spawn: Callable[..., Any], batch: tuple[int, float], metrics: Metrics
     ) -> None:
         """batch = (most rows that are committed together, seconds the first waits for company)."""
         self._node_id = node_id
         self._table = table
-        self._rooms = rooms
+        self._audience = audience
         self._metrics = metrics
         self._waiting: dict[int, Outgoing] = {}
         self._submitted = 0
@@ -130,9 +137,9 @@ class Postings:
             if place % _GROUPS_AT_ONCE == 0:
                 gevent.sleep(0)
             self._metrics.group_posts += len(of_group)
-            if group in self._rooms:
+            if group in self._audience:
                 parts = [(posted.number, self._encode(outgoing, posted.number)) for outgoing, posted in of_group]
-                self._rooms.push(Push(group, of_group[-1][1].version, parts))
+                self._audience.push(Push(group, of_group[-1][1].version, parts))
             self._tell_others(group, of_group)
 
     def _tell_others(self, group: int, of_group: Sequence[tuple[Outgoing, Posted]]) -> None:
@@ -158,7 +165,7 @@ class Postings:
         """A QoS 0 message to the members that are online now: no number, never stored."""
         trailer = (self._node_id, post.message_id, self._node_id)
         data = encode_group_delivery(0, sender[0], group, post.time, 0, post.accepted, post.body, trailer)
-        self._rooms.push(Push(group, version, [(0, data)]))
+        self._audience.push(Push(group, version, [(0, data)]))
         self.on_fan(sender, group, version, [_peer_post(post, 0)])
 
 

@@ -83,9 +83,10 @@ class GroupCenter:
     def __init__(self, base: FakeCenter) -> None:
         store, router, metrics = base.town.store, base.router, base.metrics
         self.base = base
-        self.hall = GroupHall(base.node, router.parties, router.inboxes, (store.groups, store.group_posts), gevent.spawn, metrics)
+        groups = store.groups, store.group_posts
+        self.hall = GroupHall(base.node, router.parties, router.inboxes, groups, gevent.spawn, gevent.spawn_later, metrics)
         router.on_left = self.hall.left
-        self.postings = Postings(base.node, store.group_posts, self.hall.rooms, gevent.spawn, (100, 0.0), metrics)
+        self.postings = Postings(base.node, store.group_posts, self.hall.succession, gevent.spawn, (100, 0.0), metrics)
         self.confirmations = Confirmations(store.group_cursors, gevent.spawn, gevent.sleep, 0.0, metrics)
         people = (store.group_roles.officers, store.accounts.existing)
         self.desk = GroupDesk(store.groups, people, GroupLimits(), lambda: 1, self.hall.tell)
