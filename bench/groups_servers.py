@@ -6,15 +6,18 @@ What lives here: which of them there are, how they are configured, who is there.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import urlopen
 
 from bench.cluster_servers import Cluster
 from bench.groups_options import Options
 from bench.groups_tables import Tables
 from bench.line import Account, Address, read_accounts
+from bench.processes import free_port
 from bench.servers import Database, Node
 
 Sections = Mapping[str, Mapping[str, object]]
@@ -34,11 +37,18 @@ class Servers:
     centers: Sequence[int]
     database: int
     fresh: list[Account]
+    metrics: int  # the port of the only center's, 0 where there are several
 
     def take(self, count: int) -> list[Account]:
         """Accounts that nobody was given before."""
         taken, self.fresh = self.fresh[:count], self.fresh[count:]
         return taken
+
+    def lateness(self) -> dict[float, float]:
+        """How often the hub's own timer was late by at most so many seconds, since the start."""
+        with urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=20) as answer:
+            found = re.findall(r'^myim_hub_stall_seconds_bucket\{le="([^"]+)"\} (\S+)$', answer.read().decode(), re.MULTILINE)
+        return {float(bound): float(count) for bound, count in found}
 
 
 @contextmanager
@@ -47,7 +57,9 @@ def serving(
 ) -> Iterator[Servers]:
     """Centers on this store (several: a cluster of static peers on MariaDB) and so many accounts; groups: more of that section."""
     settings = {**SETTINGS, "groups": {**SETTINGS["groups"], **(groups or {})}}
+    metrics = free_port() if centers == 1 else 0
     with ExitStack() as running:
+        os.sched_setaffinity(0, set(options.cores))  # of those who make accounts, too
         if centers > 1:
             cluster = running.enter_context(
                 Cluster(directory, centers, core=options.cores[0], is_with_hazelcast=False, settings=settings)
@@ -59,6 +71,7 @@ def serving(
             made = Database(directory / "mariadb") if store == "mariadb" else None
             if made is not None:
                 running.callback(made.stop)
+            settings["metrics"] = {"listen": f"127.0.0.1:{metrics}"}
             node = Node(directory / "node", made, options.cores[0], settings=settings)
             running.callback(node.stop)
             fresh = _mint(node, accounts)
@@ -66,10 +79,11 @@ def serving(
             nodes, database = [node], made  # type: ignore[assignment]
         if database is not None:
             os.sched_setaffinity(database.pid, {options.cores[1]})
+        os.sched_setaffinity(0, {options.cores[1]})
         tables = Tables(nodes[0])
         running.callback(tables.close)
         addresses = [("127.0.0.1", node.center_port) for node in nodes]
-        yield Servers(addresses, tables, [node.pid for node in nodes], 0 if database is None else database.pid, fresh)
+        yield Servers(addresses, tables, [node.pid for node in nodes], 0 if database is None else database.pid, fresh, metrics)
 
 
 def _mint(node: Node, count: int) -> list[Account]:
