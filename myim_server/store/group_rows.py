@@ -1,58 +1,45 @@
 """Rows of the groups' tables as values: a group, its members and pendings, and the view a decision is made upon.
 
-What must not live here: writing, locks, and the statements that run for every post (`group_sql`).
+What must not live here: writing, and the statements that run for every post (`group_sql`, whose rule holds here too: only numbers enter a
+text).
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select
+from sqlalchemy import Connection, Row, Select, and_, func, select
+from sqlalchemy.engine.interfaces import DBAPICursor
 
+from myim_server.store import group_sql
+from myim_server.store.database import Tongue
 from myim_server.store.group_values import JOINS, KINDS, ROLES, Group, Member, Pending, View
-from myim_server.store.schema import chat_groups, group_members, group_pending, users
+from myim_server.store.schema import chat_groups, group_members, group_pending, signed, unsigned
 
-ASKED_AT_ONCE = 800
+_OF_GROUP = ("id", "name", "description", "join_by", "is_muted", "owner", "number", "version", "members", "created")
+_OF_MEMBER = ("user", "role", "cursor_number", "joined", "muted_until", "since")
+_OF_PENDING = ("user", "kind", "asked_by", "words", "made")
+GROUP_COLUMNS = tuple(chat_groups.c[name] for name in _OF_GROUP)
+MEMBER_COLUMNS = tuple(group_members.c[name] for name in _OF_MEMBER)
+PENDING_COLUMNS = tuple(group_pending.c[name] for name in _OF_PENDING)
 
-GROUP_COLUMNS = (
-    chat_groups.c.id,
-    chat_groups.c.name,
-    chat_groups.c.description,
-    chat_groups.c.join_by,
-    chat_groups.c.is_muted,
-    chat_groups.c.owner,
-    chat_groups.c.number,
-    chat_groups.c.version,
-    chat_groups.c.members,
-    chat_groups.c.created,
-)
-MEMBER_COLUMNS = (
-    group_members.c.user,
-    group_members.c.role,
-    group_members.c.cursor_number,
-    group_members.c.joined,
-    group_members.c.muted_until,
-    group_members.c.since,
-)
-PENDING_COLUMNS = (group_pending.c.user, group_pending.c.kind, group_pending.c.asked_by, group_pending.c.words, group_pending.c.made)
-
-_MEMBER_AT = len(GROUP_COLUMNS)
-_PENDING_AT = _MEMBER_AT + len(MEMBER_COLUMNS)
+_MEMBER_AT = len(_OF_GROUP)
+_PENDING_AT = _MEMBER_AT + len(_OF_MEMBER)
 Listed = tuple[Group, Member | None, Pending | None]
 
 
 def group_of(row: Sequence[Any]) -> Group:
     """The group of GROUP_COLUMNS."""
-    return Group(row[0], row[1], row[2], JOINS[row[3]], bool(row[4]), *row[5:10])
+    return Group(unsigned(row[0]), row[1], row[2], JOINS[row[3]], bool(row[4]), unsigned(row[5]), *row[6:10])
 
 
 def member_of(row: Sequence[Any]) -> Member:
     """The member of MEMBER_COLUMNS."""
-    return Member(row[0], ROLES[row[1]], *row[2:6])
+    return Member(unsigned(row[0]), ROLES[row[1]], *row[2:6])
 
 
 def pending_of(row: Sequence[Any]) -> Pending:
     """The pending of PENDING_COLUMNS."""
-    return Pending(row[0], KINDS[row[1]], *row[2:5])
+    return Pending(unsigned(row[0]), KINDS[row[1]], unsigned(row[2]), *row[3:5])
 
 
 def listing(user: int, source: Any) -> Select[*tuple[Any, ...]]:
@@ -69,23 +56,28 @@ def listed(row: Row[*tuple[Any, ...]]) -> Listed:
     return group_of(row), None if member[0] is None else member_of(member), None if pending[0] is None else pending_of(pending)
 
 
-def view(connection: Connection, group: Group, asked: Iterable[int]) -> View:
-    """What there is of these users, in and around the group whose row is locked."""
+def view(cursor: DBAPICursor, tongue: Tongue, group: int, asked: Iterable[int], lock: str) -> View | None:
+    """What there is of the group, whose row is locked by `lock`, and of these users in and around it; None: no such group."""
+    here = f"{signed(group):d}"
+    requests = f"(SELECT COUNT(*) FROM group_pending WHERE chat_group={here})"
+    cursor.execute(f"SELECT {','.join(_OF_GROUP)},{requests} FROM chat_groups WHERE id={here}{lock}")
+    row = cursor.fetchone()
+    if row is None:
+        return None
     wanted = sorted(set(asked))
-    made = View(group, {}, {}, 0, dict.fromkeys(wanted, 0), set())
-    here = group_members.c.chat_group == group.id
-    pending_here = group_pending.c.chat_group == group.id
-    for begin in range(0, len(wanted), ASKED_AT_ONCE):
-        some = wanted[begin : begin + ASKED_AT_ONCE]
-        for row in _all(connection, select(*MEMBER_COLUMNS).where(here, group_members.c.user.in_(some))):
-            made.members[row[0]] = member_of(row)
-        for row in _all(connection, select(*PENDING_COLUMNS).where(pending_here, group_pending.c.user.in_(some))):
-            made.pending[row[0]] = pending_of(row)
-        for row in _all(connection, _memberships(group_members.c.user.in_(some))):
-            made.memberships[row[0]] = row[1]
-        made.existing.update(connection.scalars(select(users.c.id).where(users.c.id.in_(some))))
-    requests = connection.scalar(select(func.count()).select_from(group_pending).where(pending_here))
-    return made._replace(requests=requests or 0)
+    made = View(group_of(row), {}, {}, row[_MEMBER_AT], dict.fromkeys(wanted, 0), set())
+    for some in group_sql.chunks(wanted):
+        cursor.execute(_around(tongue, here, map(signed, some)))
+        for of_user in cursor.fetchall():
+            user = unsigned(of_user[0])
+            made.memberships[user] = of_user[1]
+            if of_user[2] is not None:
+                made.existing.add(user)
+            if of_user[3] is not None:
+                made.members[user] = member_of(of_user[3:9])
+            if of_user[9] is not None:
+                made.pending[user] = pending_of(of_user[9:14])
+    return made
 
 
 def memberships(connection: Connection, user: int) -> int:
@@ -93,9 +85,14 @@ def memberships(connection: Connection, user: int) -> int:
     return connection.scalar(select(func.count()).select_from(group_members).where(group_members.c.user == user)) or 0
 
 
-def _memberships(condition: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
-    return select(group_members.c.user, func.count()).where(condition).group_by(group_members.c.user)
-
-
-def _all(connection: Connection, statement: Select[*tuple[Any, ...]]) -> Sequence[Row[*tuple[Any, ...]]]:
-    return connection.execute(statement).all()
+def _around(tongue: Tongue, here: str, users: Iterable[int]) -> str:
+    """Rows (user, memberships, id if it is one, member, pending) for each of the users."""
+    asked = ",".join([f"{tongue.row}({user:d})" for user in users])
+    columns = ",".join([f"m.{name}" for name in _OF_MEMBER] + [f"p.{name}" for name in _OF_PENDING])
+    return (
+        f"WITH asked(u) AS (VALUES {asked})"
+        f" SELECT u,(SELECT COUNT(*) FROM group_members WHERE group_members.user=u),users.id,{columns} FROM asked"
+        " LEFT JOIN users ON users.id=u"
+        f" LEFT JOIN group_members m ON m.chat_group={here} AND m.user=u"
+        f" LEFT JOIN group_pending p ON p.chat_group={here} AND p.user=u"
+    )

@@ -5,7 +5,7 @@ How a change is done is `group_edits`', how rows become values `group_rows`'.
 """
 
 import secrets
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, insert, select, union
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, insert, select, union
 from myim_server.refusals import StoreUnavailable
 from myim_server.store import group_rows, group_sql, offline_sql
 from myim_server.store.database import Database, cursor_of, is_duplicate
-from myim_server.store.group_changes import Change, Dissolved
+from myim_server.store.group_changes import Change
 from myim_server.store.group_edits import edit
 from myim_server.store.group_rows import Listed
 from myim_server.store.group_values import JOINS, KINDS, ROLES, Group, Member, Pending, Standing, View
@@ -22,6 +22,9 @@ from myim_server.store.schema import chat_groups, group_members, group_pending, 
 ATTEMPTS = 20
 # Of more users than these all members are read.
 ASKED_AT_ONCE = 5000
+# A user's id, a number and two commas; what GROUP_CONCAT holds (`engine`).
+LONGEST_PAIR = 42
+SHORTEST_CUT = 1_000_000
 _LAST_ID = (1 << 63) - 1
 
 
@@ -85,17 +88,15 @@ class Groups:
         """
 
         def change(connection: Connection) -> tuple[View, Sequence[Change]] | None:
-            before = _view(connection, group_id, asked)
+            cursor, tongue = cursor_of(connection), self._database.tongue
+            before = group_rows.view(cursor, tongue, group_id, asked, tongue.locked)
             if before is None:
                 return None
             changes = decide(before)
             if not changes:
                 return before, changes
             edit(connection, before.group, changes, now)
-            after = _view(connection, group_id, asked)
-            if after is None or any(isinstance(one, Dissolved) for one in changes):
-                return before._replace(members={}), changes
-            return after, changes
+            return group_rows.view(cursor, tongue, group_id, asked, "") or before._replace(members={}), changes
 
         return self._database.write(change)
 
@@ -118,22 +119,21 @@ class Groups:
         """All memberships of each of the users, by group id; yields."""
         found: dict[int, list[Standing]] = {user: [] for user in asked}
         tongue = self._database.tongue
-        columns = tongue.joined("user", "chat_group", "version", "number", "cursor_number", "joined")
+        # A user's rows come as one text (as `flat` says): a thousand memberships are a tenth of what it may hold.
+        one = tongue.joined("chat_group", "version", "number", "cursor_number", "joined")
         source = f"group_members{tongue.by('group_members_user')} JOIN chat_groups ON id=chat_group"
 
-        def look(connection: Connection) -> list[str]:
+        def look(connection: Connection) -> list[tuple[int, str]]:
             cursor = cursor_of(connection)
-            texts: list[str] = []
+            rows: list[tuple[int, str]] = []
             for some in group_sql.chunks(sorted({signed(user) for user in asked})):
-                cursor.execute(f"SELECT {columns} FROM {source} WHERE user IN ({offline_sql.numbers(some)})")
-                texts += [row[0] for row in cursor.fetchall()]
-            return texts
+                where = f"user IN ({offline_sql.numbers(some)})"
+                cursor.execute(f"SELECT user,GROUP_CONCAT({one}) FROM {source} WHERE {where} GROUP BY user")
+                rows += cursor.fetchall()
+            return rows
 
-        for text in self._database.read(look) if found else ():
-            user, *values = map(int, text.split(","))
-            found[unsigned(user)].append(Standing(*values))
-        for standings in found.values():
-            standings.sort()
+        for user, text in self._database.read(look) if found else ():
+            found[unsigned(user)] = sorted(Standing(*values) for values in group_sql.parsed((text,), 5))
         return found
 
     def members(self, group: int, after: int, limit: int) -> tuple[int, list[Member]]:
@@ -160,21 +160,26 @@ class Groups:
 
         One statement, so that the members are those of the version.
         """
-        narrowed = asked is not None and len(asked) <= ASKED_AT_ONCE
-        among = f" AND user IN ({offline_sql.numbers(sorted(map(signed, asked or ()))) or 'NULL'})" if narrowed else ""
-        member = self._database.tongue.joined("user", "joined")
-        statement = (
-            f"SELECT version,{member} FROM chat_groups LEFT JOIN group_members ON chat_group=id{among}"
-            f" WHERE id={signed(group):d}"
-        )
-        rows = self._database.read(lambda connection: _fetched(connection, statement))
-        if not rows:
+        is_narrow = asked is not None and len(asked) <= ASKED_AT_ONCE
+        among = f" AND user IN ({offline_sql.numbers(sorted(map(signed, asked or ()))) or 'NULL'})" if is_narrow else ""
+        source = f"chat_groups LEFT JOIN group_members ON chat_group=id{among} WHERE id={signed(group):d}"
+        one = self._database.tongue.joined("user", "joined")
+
+        def look(connection: Connection) -> tuple[int, list[tuple[int, ...]]] | None:
+            ((version, count, text),) = _fetched(connection, f"SELECT MAX(version),COUNT(user),GROUP_CONCAT({one}) FROM {source}")
+            # MariaDB cuts a text of 1 MiB.
+            if count * LONGEST_PAIR < SHORTEST_CUT:
+                return None if version is None else (version, list(group_sql.parsed((text,), 2)) if count else [])
+            rows = _fetched(connection, f"SELECT version,user,joined FROM {source}")
+            return (rows[0][0], [row[1:] for row in rows if row[1] is not None]) if rows else None
+
+        found = self._database.read(look)
+        if found is None:
             return None
-        pairs = (text.split(",") for _, text in rows if text)
-        joined = {unsigned(int(user)): int(number) for user, number in pairs}
-        if asked is not None and not narrowed:
+        joined = {unsigned(user): number for user, number in found[1]}
+        if asked is not None and not is_narrow:
             joined = {user: joined[user] for user in asked if user in joined}
-        return rows[0][0], joined
+        return found[0], joined
 
     def numbers(self, asked: Sequence[int]) -> dict[int, tuple[int, int]]:
         """{group: (number, version)} of those that exist; yields."""
@@ -202,12 +207,6 @@ def _fetched(connection: Connection, statement: str) -> Sequence[Any]:
     cursor = cursor_of(connection)
     cursor.execute(statement)
     return cursor.fetchall()
-
-
-def _view(connection: Connection, group_id: int, asked: Iterable[int]) -> View | None:
-    locked = select(*group_rows.GROUP_COLUMNS).where(chat_groups.c.id == group_id).with_for_update()
-    row = connection.execute(locked).first()
-    return None if row is None else group_rows.view(connection, group_rows.group_of(row), asked)
 
 
 def _ids(table: Any, user: int, after: int) -> Select[*tuple[Any, ...]]:

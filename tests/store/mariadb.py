@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,11 @@ class MariaDb:
                 return list(cursor.fetchall())
         finally:
             connection.close()
+
+    def kill(self, connection_id: int) -> None:
+        """Ends that connection, if it is still there."""
+        with suppress(pymysql.err.OperationalError):
+            self.ask(f"KILL CONNECTION {connection_id:d}")
 
     def run(self, database: str, *statements: str) -> None:
         """Runs statements as root in one transaction."""
