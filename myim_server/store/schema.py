@@ -242,6 +242,7 @@ group_pending = _table(
     Column("words", _text(200), nullable=False),
     Column("made", BigInteger, nullable=False),
     Index("group_pending_user", "user", "chat_group"),
+    Index("group_pending_by", "asked_by"),
 )
 
 # `members`: how many the row waits for; `sent`: how many of them have confirmed it.

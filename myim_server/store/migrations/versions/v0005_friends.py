@@ -44,6 +44,8 @@ def upgrade() -> None:
     _lists()
     _between_users()
     _accounts()
+    # An account that is deleted must be found as who invited, too.
+    create_index_once("group_pending_by", "group_pending", ["asked_by"])
 
 
 def _profiles() -> None:
