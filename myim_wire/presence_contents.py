@@ -1,0 +1,162 @@
+"""Presence: what a terminal says of itself and asks, who is online, and who came, went or changed [P-7.10].
+
+What lives here: the contents of PRESENCE and FRIENDS_ONLINE, and the words for states. What must not: who may see whom, and when
+that is told (`myim_server.chat`). Each value has `encode()` and `decode(content)`; texts that are empty are left out of the maps;
+decoding raises RemoteProtocolError(BAD_COMMAND) whose `field` is the path of what was wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple, cast
+
+from myim_wire.fields import Fields
+from myim_wire.packing import but_empty, pack_map
+from myim_wire.pages import fitting
+
+MAX_STATUS_CHARACTERS = 100
+MAX_ONLINE_LISTED = 300
+MAX_PLACES = 64
+MAX_PRESENCE_CHANGES = 500
+
+SettableState = Literal["online", "away", "busy", "invisible"]
+SETTABLE_STATES: Final = ("online", "away", "busy", "invisible")
+OnlineState = Literal["online", "away", "busy"]
+ONLINE_STATES: Final = ("online", "away", "busy")
+SeenState = Literal["offline", "online", "away", "busy"]
+SEEN_STATES: Final = ("offline", "online", "away", "busy")
+
+
+@dataclass(frozen=True, slots=True)
+class SetPresence:
+    """How the asker's session is seen, with a text of its own; the reply says the same [P-7.10]."""
+
+    state: SettableState
+    text: str = ""
+
+    def encode(self) -> bytes:
+        """The content."""
+        return pack_map({"state": self.state, **but_empty({"text": self.text})})
+
+    @classmethod
+    def decode(cls, content: bytes) -> SetPresence:
+        """From the content."""
+        fields = Fields.unpack(content)
+        state = cast(SettableState, fields.choice("state", SETTABLE_STATES))
+        return cls(state, fields.text_or_empty("text", MAX_STATUS_CHARACTERS))
+
+
+@dataclass(frozen=True, slots=True)
+class AskOnline:
+    """Which friends are online, by user id above `after`: an OnlinePage [P-7.10]. From the first on, it is the empty map."""
+
+    after: int = 0
+
+    def encode(self) -> bytes:
+        """The content."""
+        return pack_map({"after": self.after} if self.after else {})
+
+    @classmethod
+    def decode(cls, content: bytes) -> AskOnline:
+        """From the content."""
+        fields = Fields.unpack(content)
+        return cls(fields.number("after", 64) if fields.has("after") else 0)
+
+
+class Online(NamedTuple):
+    """A friend that is online; places: (endpoint, center) of each of its sessions that the asker may see, endpoint 0 for none."""
+
+    user: int
+    state: OnlineState
+    text: str
+    places: tuple[tuple[int, int], ...]
+
+    def to_map(self) -> dict[str, object]:
+        """As it stands in a page."""
+        places = [list(place) for place in self.places]
+        return {"user": self.user, "state": self.state, **but_empty({"text": self.text}), "places": places}
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> Online:
+        """Read from a page."""
+        return cls(
+            user=fields.number("user", 64),
+            state=cast(OnlineState, fields.choice("state", ONLINE_STATES)),
+            text=fields.text_or_empty("text", MAX_STATUS_CHARACTERS),
+            places=tuple((endpoint, center) for endpoint, center in fields.rows("places", 64, 2, MAX_PLACES)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OnlinePage:
+    """At most 300 friends that are online, by user id; `is_more`: ask again after the last.
+
+    is_complete: of who is not listed here, nor on the pages around it, the state is offline; else it is not known.
+    """
+
+    online: tuple[Online, ...]
+    is_complete: bool
+    is_more: bool = False
+
+    @classmethod
+    def of(cls, online: Iterable[Online], is_complete: bool) -> OnlinePage:
+        """The first of `online`, by user id, that one message holds."""
+        fitted, is_cut = fitting(online, MAX_ONLINE_LISTED, Online.to_map)
+        return cls(fitted, is_complete, is_cut)
+
+    def encode(self) -> bytes:
+        """The content."""
+        online = [Online.to_map(one) for one in self.online]
+        return pack_map({"online": online, "is_complete": self.is_complete, "is_more": self.is_more})
+
+    @classmethod
+    def decode(cls, content: bytes) -> OnlinePage:
+        """From the content."""
+        fields = Fields.unpack(content)
+        online = tuple(Online.from_fields(one) for one in fields.maps("online", MAX_ONLINE_LISTED))
+        return cls(online, fields.truth("is_complete"), fields.truth("is_more"))
+
+
+class Presence(NamedTuple):
+    """How a friend is seen now, with the text of its own; offline: no text."""
+
+    user: int
+    state: SeenState
+    text: str
+
+    def to_map(self) -> dict[str, object]:
+        """As it stands in a push."""
+        return {"user": self.user, "state": self.state, **but_empty({"text": self.text})}
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> Presence:
+        """Read from a push."""
+        state = cast(SeenState, fields.choice("state", SEEN_STATES))
+        return cls(fields.number("user", 64), state, fields.text_or_empty("text", MAX_STATUS_CHARACTERS))
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceChanged:
+    """The push: friends that are seen otherwise than before, at most 500, each once."""
+
+    changes: tuple[Presence, ...]
+
+    @classmethod
+    def parted(cls, changes: Iterable[Presence]) -> Iterator[PresenceChanged]:
+        """All of `changes`, in as many pushes as it takes: long texts in UTF-8 may leave room for 140 only."""
+        rest = list(changes)
+        while rest:
+            fitted, _ = fitting(rest, MAX_PRESENCE_CHANGES, Presence.to_map)
+            yield cls(fitted)
+            rest = rest[len(fitted) :]
+
+    def encode(self) -> bytes:
+        """The content."""
+        return pack_map({"changes": [Presence.to_map(change) for change in self.changes]})
+
+    @classmethod
+    def decode(cls, content: bytes) -> PresenceChanged:
+        """From the content."""
+        fields = Fields.unpack(content)
+        return cls(tuple(Presence.from_fields(change) for change in fields.maps("changes", MAX_PRESENCE_CHANGES)))
