@@ -46,9 +46,28 @@ def encode_friend(friend: CanonicalFriend) -> bytes:
     return _USER.pack(user) + b"".join(map(encode_text, texts))
 
 
+class GroupHash:
+    """The hash of one friend group whose friends come in pages, by user id ascending."""
+
+    __slots__ = ("_md5",)
+
+    def __init__(self) -> None:
+        self._md5 = hashlib.md5(usedforsecurity=False)
+
+    def add(self, friends: Iterable[CanonicalFriend]) -> None:
+        """The next of them."""
+        self._md5.update(b"".join(map(encode_friend, friends)))
+
+    def digest(self) -> bytes:
+        """The hash of those so far, 16 bytes."""
+        return self._md5.digest()
+
+
 def hash_friends(friends: Iterable[CanonicalFriend]) -> bytes:
     """The hash of a friend group, 16 bytes: of its friends by user id, whatever the order given."""
-    return _md5(b"".join(map(encode_friend, sorted(friends))))
+    group = GroupHash()
+    group.add(sorted(friends))
+    return group.digest()
 
 
 def hash_group_list(groups: Iterable[CanonicalGroup]) -> bytes:

@@ -173,7 +173,7 @@ class RemoveFriend(OfUser):
 
 @dataclass(frozen=True, slots=True)
 class Block(OfUser):
-    """Hear nothing of a user any more, and let the user learn nothing; a friend is one no more by it."""
+    """Hear nothing of a user any more, and let the user see nothing and learn nothing; friends stay friends on their lists."""
 
     op: ClassVar[str] = "block"
 
