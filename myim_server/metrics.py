@@ -43,6 +43,11 @@ COUNTERS: dict[str, str] = {
     "rekeys": "keys renewed within a session",
     "logins": "logins that got a token",
     "registrations": "accounts made",
+    "passwords_changed": "passwords changed by their owners",
+    "accounts_deleted": "accounts deleted by their owners",
+    "terminals_revoked": "terminals that their owners logged out",
+    "terminals_warned_of": "warnings of a new terminal that were sent to sessions of its user",
+    "exports": "exports of all that is kept of a user that were begun",
     "tokens_renewed": "tokens renewed at this center",
     "mesh_bounced": "messages that a link to another center did not take, and that went through the store instead",
     "claims_refused": "messages refused because the center that sent them does not hold their sender's session",
@@ -92,6 +97,11 @@ class Metrics:
     rekeys: int
     logins: int
     registrations: int
+    passwords_changed: int
+    accounts_deleted: int
+    terminals_revoked: int
+    terminals_warned_of: int
+    exports: int
     tokens_renewed: int
     mesh_bounced: int
     claims_refused: int

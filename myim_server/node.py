@@ -309,7 +309,7 @@ class Node:
         """A login raised a generation: centers look into the store at once."""
         if self._links is not None:
             self._links.changed()
-            self._poll_generations()
+        self._poll_generations()
 
     _poll_generations: Callable[[], None] = staticmethod(lambda: None)
 

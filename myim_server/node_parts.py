@@ -50,7 +50,6 @@ from myim_server.throttles import TrustedNetworks
 from myim_server.tickets import Generations, Tickets
 from myim_wire import contents, peer_messages
 from myim_wire.errors import ErrorCode
-from myim_wire.login_flights import CredentialsReceived
 
 _BACKLOG = 4096
 _STALL_SECONDS = 0.05
@@ -190,8 +189,7 @@ def build_login(
 ) -> LoginCenter:
     """The login center, bound; changed: called when a login raised a generation. OSError."""
     section = config.login
-    accounts = _TellingAccounts(
-        changed,
+    accounts = Accounts(
         store.accounts,
         store.terminals,
         store.throttles,
@@ -201,24 +199,12 @@ def build_login(
         trusted=TrustedNetworks(section.trusted_networks),
         is_registration_open=section.registration == "open",
         registrations_per_address=section.registrations_per_address,
+        changed=changed,
     )
     limits = LoginLimits(section.max_handshakes, section.max_handshakes_per_address, section.handshake_seconds)
     login = LoginCenter((section.listen.host, section.listen.port), login_keys, accounts, servers, wall_clock, metrics, limits)
     login.build()
     return login
-
-
-class _TellingAccounts(Accounts):
-    """Accounts that say when a login ended what was before it."""
-
-    def __init__(self, changed: Callable[[], None], *parts: Any, **settings: Any) -> None:
-        super().__init__(*parts, **settings)
-        self._changed = changed
-
-    def log_in(self, asked: CredentialsReceived, address: str, now: int) -> contents.Grant:
-        grant = super().log_in(asked, address, now)
-        self._changed()
-        return grant
 
 
 class Reach(NamedTuple):

@@ -19,6 +19,7 @@ from myim_server.store import checks
 from myim_server.store.accounts import Accounts
 from myim_server.store.changes import Changes
 from myim_server.store.database import MARIADB, MYSQL, SQLITE, Database, Tongue
+from myim_server.store.deletions import Deletions
 from myim_server.store.endpoints import Endpoints
 from myim_server.store.group_cursors import GroupCursors
 from myim_server.store.group_posts import GroupPosts
@@ -26,8 +27,10 @@ from myim_server.store.group_purge import GroupPurge
 from myim_server.store.group_roles import GroupRoles
 from myim_server.store.group_sabotage import twin_of
 from myim_server.store.groups import Groups
+from myim_server.store.logins import Logins
 from myim_server.store.nodes import Nodes
 from myim_server.store.offline import Offline
+from myim_server.store.own_terminals import OwnTerminals
 from myim_server.store.receipts import Receipts
 from myim_server.store.terminals import Terminals
 from myim_server.store.throttles import Throttles
@@ -68,6 +71,9 @@ class Store:
         changes = Changes()
         self.accounts = Accounts(database, changes)
         self.terminals = Terminals(database, changes)
+        self.own_terminals = OwnTerminals(database, changes)
+        self.logins = Logins(database)
+        self.deletions = Deletions(database)
         self.offline = Offline(database, settings.offline_rows_per_user, settings.offline_bytes_per_user, settings.offline_days)
         self.receipts = Receipts(database)
         self.tickets = TicketKeys(database)

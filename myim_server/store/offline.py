@@ -110,6 +110,10 @@ class Offline:
         that. Call it again at once while it finds much; yields."""
         return self._database.write(lambda connection: self._purge(cursor_of(connection), now, limit))
 
+    def forget(self, user_id: int) -> None:
+        """The user may be gone: whether it is there is looked up again before anything is stored for it. Does not yield."""
+        self._users.discard(user_id)
+
     def preview_expired(self, now: int) -> tuple[int, int]:
         """(messages, bytes of their bodies) that `purge_expired` would delete in all; yields, and reads every row's head."""
 
@@ -138,7 +142,7 @@ class Offline:
         return insertion
 
     def _learn_users(self, cursor: DBAPICursor, targets: set[int]) -> None:
-        # Users are never deleted, so one that was seen is there. (Ids have 63 bits; what has more is nobody.)
+        # One that was seen is there until `forget` is told otherwise. (Ids have 63 bits; what has more is nobody.)
         unknown = [target for target in targets - self._users if target < 1 << 63]
         if len(self._users) + len(unknown) > USERS_KEPT:
             self._users, unknown = set(), [target for target in targets if target < 1 << 63]
