@@ -76,7 +76,10 @@ def parted(told: Iterable[Told]) -> Iterator[list[Told]]:
 
 
 def encode_presence_told(told: Iterable[Told]) -> bytes:
-    """PRESENCE_TOLD, at most MAX_PRESENCES users with MAX_FRIENDS_TOLD friends in all: one part of `parted`."""
+    """PRESENCE_TOLD, at most MAX_PRESENCES users with MAX_FRIENDS_TOLD friends in all: one part of `parted`.
+
+    LocalProtocolError(BAD_COMMAND) for a text that is too long, or none.
+    """
     parts = [bytes([PRESENCE_TOLD])]
     for user, slot, generation, number, state, text, friends in told:
         encoded = _encode_text(text)
@@ -123,7 +126,10 @@ def decode_presence_ask(message: bytes) -> tuple[int, int, Sequence[int]]:
 
 
 def encode_presence_places(question: int, placed: Iterable[Placed]) -> bytes:
-    """PRESENCE_PLACES, the answer to PRESENCE_ASK: those of them that the asker may see online at the center that answers."""
+    """PRESENCE_PLACES, the answer to PRESENCE_ASK: those of them that the asker may see online at the center that answers.
+
+    LocalProtocolError(BAD_COMMAND) for a text that is too long, or none.
+    """
     parts = [_PLACES.pack(PRESENCE_PLACES, question)]
     for user, state, text, endpoints in placed:
         encoded = _encode_text(text)
@@ -171,7 +177,10 @@ def decode_friend_told(message: bytes) -> tuple[Sequence[int], bytes]:
 def _encode_text(text: str) -> bytes:
     if len(text) > MAX_STATUS_CHARACTERS:
         raise LocalProtocolError(ErrorCode.BAD_COMMAND, "a text that is too long")
-    return text.encode()
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise LocalProtocolError(ErrorCode.BAD_COMMAND, "a text with a lone surrogate") from None
 
 
 def _decode_text(message: bytes, start: int, size: int) -> tuple[str, int]:
