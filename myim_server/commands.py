@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from myim_server.account_commands import AccountCommands
 from myim_server.chat.lane import Lane, Letter
 from myim_server.chat.lanes import Lanes
 from myim_server.chat.party import Party
@@ -58,11 +59,13 @@ class Commands:
         services: Services,
         requests: Requests,
         groups: GroupCommands,
+        accounts: AccountCommands,
         metrics: Metrics,
     ) -> None:
         self._router = router
         self._requests = requests
         self._groups = groups
+        self._accounts = accounts
         self._lanes: Lanes = router.lanes
         self._numbering = numbering
         self._limits = limits
@@ -82,6 +85,7 @@ class Commands:
             Command.LOOKUP: self._look_up,
             Command.GROUP: groups.request,
             Command.GROUP_MESSAGE: groups.post,
+            Command.ACCOUNT: accounts.request,
         }
 
     def begin(self, party: Party, ticket: Any, rekey: Callable[[], bytes]) -> Talk:
@@ -93,6 +97,7 @@ class Commands:
         """A session ended."""
         self._talks.pop(talk.party, None)
         self._groups.end(talk)
+        self._accounts.end(talk)
 
     # ------------------------------------------------------------------ a record's messages
 
@@ -274,6 +279,7 @@ class Commands:
         talk.fetch_times.append(message.time)
         party = talk.party
         self._groups.begin(talk)
+        self._accounts.begin(talk)
         self._router.carry_out(party.inbox.fetch())
         self._router.carry_out(party.drain.want())
 

@@ -38,6 +38,7 @@ from myim_server.config_sections import Address, Config
 from myim_server.keys import LoginKeys
 from myim_server.login import LoginCenter, LoginLimits
 from myim_server.metrics import Metrics
+from myim_server.node_accounts import AccountServices, build_accounts
 from myim_server.node_groups import Groups, build_groups
 from myim_server.numbering import Numbering
 from myim_server.pace import Limits
@@ -224,6 +225,7 @@ class CenterRole(NamedTuple):
     generations: Generations
     janitor: Janitor
     groups: Groups
+    accounts: AccountServices
     expiry: Expiry
 
     def serve(self, peers: Peers) -> None:
@@ -250,9 +252,20 @@ class CenterRole(NamedTuple):
 
 
 def build_center(
-    config: Config, node_id: int, store: Store, tickets: Tickets, reach: Reach, servers: Servers, metrics: Metrics, is_shared: bool
+    config: Config,
+    node_id: int,
+    store: Store,
+    tickets: Tickets,
+    reach: Reach,
+    servers: Servers,
+    changed: Callable[[], None],
+    metrics: Metrics,
+    is_shared: bool,
 ) -> CenterRole:
-    """The center, bound; is_shared: other workers listen at the same port. OSError, StoreUnavailable."""
+    """The center, bound; changed: called when a terminal raised a generation; is_shared: other workers listen at the same port.
+
+    OSError, StoreUnavailable.
+    """
     sessions = Sessions(config.center.sessions_per_user)
     generations = Generations(store.terminals, partial(_revoke, sessions), isolated_seconds=config.tokens.isolated_seconds)
     generations.poll(time.monotonic())
@@ -262,14 +275,15 @@ def build_center(
     services = Services(LookUps(store.accounts), admission.renew, servers)
     limits, requests = _limits(config), Requests(metrics, gevent.spawn, _log_fault)
     groups = build_groups(config, node_id, store, router, reach.post, (numbering, limits, requests), wall_clock, metrics)
-    commands = Commands(router, numbering, limits, services, requests, groups.commands, metrics)
+    accounts = build_accounts(store, router, reach.finder, requests, groups.parts.hall.tell, (changed, wall_clock), metrics)
+    commands = Commands(router, numbering, limits, services, requests, groups.commands, accounts.commands, metrics)
     outbound = Outbound(gevent.get_hub().loop.run_callback)
     parts = DoorParts(node_id, admission, router, commands, outbound, time.monotonic, os.urandom, metrics, structlog.get_logger())
     center = Center(_listener(config.center.listen, is_shared), _door_limits(config), parts)
     center.init_socket()
     metrics.watch("sessions", "terminals that are online here", lambda: len(sessions))
     expiry = Expiry(router.parties, reach.finder, reach.post)
-    return CenterRole(center, router, sessions, generations, Janitor(router, around), groups, expiry)
+    return CenterRole(center, router, sessions, generations, Janitor(router, around), groups, accounts, expiry)
 
 
 def _revoke(sessions: Sessions, user: int, slot: int | None, generation: int) -> None:

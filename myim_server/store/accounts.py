@@ -12,6 +12,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
+from myim_server.refusals import StoreUnavailable
+from myim_server.store import friend_echoes, friend_locks
 from myim_server.store.changes import Changes, Raised
 from myim_server.store.database import Database, is_duplicate
 from myim_server.store.schema import deletions, terminals, users
@@ -53,8 +55,10 @@ def _random_id() -> int:
 class Accounts:
     """All users; `make_id` gives a new 63-bit id, never 0."""
 
-    def __init__(self, database: Database, changes: Changes, make_id: Callable[[], int] = _random_id) -> None:
+    def __init__(self, database: Database, changes: Changes, make_id: Callable[[], int] = _random_id, removals_kept: int = 1000) -> None:
+        """removals_kept: as of `friends`."""
         self._database = database
+        self._removals_kept = removals_kept
         self._changes = changes
         self._make_id = make_id
 
@@ -138,7 +142,7 @@ class Accounts:
         return self._database.write(change)
 
     def delete(self, user_id: int, now: int, was: str | None = None) -> bool:
-        """Ends the account: nobody can log in, no ticket serves, nothing is stored for it from here on; the rest of it is `deletions`'.
+        """Ends the account: nobody can log in, no ticket serves, it is nobody's friend any more; the rest of it is `deletions`'.
 
         False, and nothing is done, where there is no such user, or its hash is another than `was` by now.
         """
@@ -148,12 +152,18 @@ class Accounts:
             row = connection.execute(select(*columns).where(users.c.id == user_id).with_for_update()).first()
             if row is None or was not in (None, row.password_hash):
                 return False
+            friend_echoes.forget(connection, self._database.tongue, user_id, self._removals_kept)
             connection.execute(insert(deletions), {"user": user_id, "name": row.name, "made": now, "done": None})
             connection.execute(delete(users).where(users.c.id == user_id))
             self._changes.append(connection, [Raised(user_id, None, row.generation + 1)])
             return True
 
-        return self._database.write(end)
+        for _ in range(friend_locks.ATTEMPTS):
+            try:
+                return self._database.write(end)
+            except friend_locks.SomebodyCame:
+                pass
+        raise StoreUnavailable("the user's friends change all the time")
 
     def lock(self, user_id: int) -> None:
         """Refuses logins from now on; open sessions end by `raise_generation`. Raises NoSuchUser."""

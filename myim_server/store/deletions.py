@@ -1,19 +1,19 @@
 """What is left of accounts that ended, and its going: in pieces that may be begun again anywhere, by any number of nodes at once.
 
-What must not live here: the end itself (`accounts.delete`), groups and friends, who have to be told (`chat/departures`). What others still
-have to get stays: messages and posts the user sent, and the receipts of who wrote to it. A row here is for ever, since no id is given
-twice; it is open until the last of what was the user's is gone.
+What must not live here: the end itself (`accounts.delete`, and with it what is between the user and others), groups, which are handed on
+(`chat/departures`). What others still have to get stays: messages and posts the user sent, the receipts of who wrote to it, and for 40 days
+that it is no friend any more. A row here is for ever, since no id is given twice; it is open until the last of what was the user's is gone.
 """
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Select, select, update
 
 from myim_server.store import offline_sql
 from myim_server.store.accounts import NAME_REST
 from myim_server.store.database import Database, cursor_of
 from myim_server.store.group_values import KINDS
-from myim_server.store.schema import deletions, signed
+from myim_server.store.schema import deletions, friend_removals, signed
 
 # table, column of the user, order in which an index has the user's rows
 _OWN = (
@@ -22,14 +22,6 @@ _OWN = (
     ("terminals", "user", "slot"),
     ("networks", "user", "network"),
     ("logins", "user", "time"),
-    ("profiles", "user", "user"),
-    ("blocks", "user", "blocked"),
-    ("blocks", "blocked", "user"),
-    ("friend_requests", "user", "asker"),
-    ("friend_requests", "asker", "user"),
-    ("friend_removals", "user", "friend"),
-    ("friend_groups", "user", "id"),
-    ("friend_lists", "user", "user"),
     ("group_pending", "user", "chat_group"),
 )
 # Receipts may be made for who is gone as long as its last messages wait to be confirmed.
@@ -76,23 +68,43 @@ class Deletions:
         )
         self._database.write(lambda connection: [_executed(connection, statement) for statement in statements])
 
+    def friends_left(self, user_id: int) -> list[tuple[int, int]]:
+        """(user, version of its list) of those whose friend it was and who may not have heard that it is none any more; yields."""
+        statement = select(friend_removals.c.user, friend_removals.c.version).where(friend_removals.c.friend == user_id)
+        return [(row[0], row[1]) for row in self._database.read(lambda connection: connection.execute(statement).all())]
+
     def close(self, user_id: int, now: int) -> None:
         """Nothing is left; yields."""
         statement = update(deletions).where(deletions.c.user == user_id, deletions.c.done.is_(None)).values(done=now)
         self._database.write(lambda connection: connection.execute(statement))
 
-    def tidy(self, now: int) -> int:
-        """Lets names be taken again after 40 days, and deletes late receipts for who is gone; how many of these; yields."""
-        names = update(deletions).where(deletions.c.name.is_not(None), deletions.c.made <= now - NAME_REST).values(name=None)
-        self._database.write(lambda connection: connection.execute(names))
-        late = select(deletions.c.user).where(deletions.c.made > now - LATE_DAYS * _DAY)
-        gone: Sequence[int] = self._database.read(lambda connection: connection.scalars(late).all())
-        count = 0
-        for start in range(0, len(gone), _ASKED_AT_ONCE):
-            chosen = offline_sql.numbers(map(signed, gone[start : start + _ASKED_AT_ONCE]))
-            text = f"DELETE FROM receipts WHERE user IN ({chosen})"
-            count += self._database.write(lambda connection, text=text: _executed(connection, text))  # type: ignore[misc]
-        return count
+    def tidy(self, now: int) -> None:
+        """Lets names be taken again after 40 days, and forgets what was kept for so long; deletes late receipts for who is gone; yields."""
+        rested = select(deletions.c.user).where(deletions.c.name.is_not(None), deletions.c.made <= now - NAME_REST)
+        for some in self._chunks(rested):
+            self._database.write(lambda connection, some=some: _rested(connection, some))  # type: ignore[misc]
+        for some in self._chunks(select(deletions.c.user).where(deletions.c.made > now - LATE_DAYS * _DAY)):
+            text = f"DELETE FROM receipts WHERE user IN ({some})"
+            self._database.write(lambda connection, text=text: _executed(connection, text))  # type: ignore[misc]
+
+    def _chunks(self, statement: Select[int]) -> list[str]:
+        users: Sequence[int] = self._database.read(lambda connection: connection.scalars(statement).all())
+        return [
+            offline_sql.numbers(map(signed, users[start : start + _ASKED_AT_ONCE])) for start in range(0, len(users), _ASKED_AT_ONCE)
+        ]
+
+
+def _rested(connection: Connection, users: str) -> None:
+    """Their names are free; that others lost them as friends, and that their tickets ended, is known to all who will ever ask."""
+    _executed(connection, f"UPDATE deletions SET name=NULL WHERE user IN ({users})")
+    _executed(connection, f"DELETE FROM changes WHERE user IN ({users})")
+    cursor = cursor_of(connection)
+    cursor.execute(f"SELECT user,MAX(version) FROM friend_removals WHERE friend IN ({users}) GROUP BY user")
+    for user, version in cursor.fetchall():
+        # Who has an older copy compares groups.
+        is_older = f"user={user:d} AND removals_from<{version:d}"
+        cursor.execute(f"UPDATE friend_lists SET removals_from={version:d} WHERE {is_older}")
+    cursor.execute(f"DELETE FROM friend_removals WHERE friend IN ({users})")
 
 
 def _executed(connection: Connection, statement: str) -> int:

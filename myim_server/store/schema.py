@@ -175,6 +175,17 @@ receipts = _table(
     Index("receipts_age", "accepted"),
 )
 
+# Receipts of those who do not want to be seen: they become receipts when their target may be seen again.
+held_receipts = _table(
+    "held_receipts",
+    Column("target", U64, primary_key=True, autoincrement=False),
+    Column("user", U64, primary_key=True, autoincrement=False),
+    Column("time", U64, primary_key=True, autoincrement=False),
+    Column("accepted", BigInteger, nullable=False),
+    Index("held_receipts_user", "user"),
+    Index("held_receipts_age", "accepted"),
+)
+
 # A counter's name is kept as its SHA-256: any length and any letters, compared exactly, and no address in the clear.
 throttles = _table(
     "throttles",
@@ -328,6 +339,7 @@ friend_removals = _table(
     Column("friend", U64, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
     Index("friend_removals_changed", "user", "version"),
+    Index("friend_removals_friend", "friend"),
 )
 
 friend_requests = _table(

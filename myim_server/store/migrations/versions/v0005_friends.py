@@ -97,6 +97,7 @@ def _lists() -> None:
     create_index_once("friends_changed", "friends", ["user", "version"])
     op.create_table("friend_removals", _key("user"), _key("friend"), _number("version"), **_OPTIONS)
     create_index_once("friend_removals_changed", "friend_removals", ["user", "version"])
+    create_index_once("friend_removals_friend", "friend_removals", ["friend"])
 
 
 def _between_users() -> None:
@@ -112,6 +113,9 @@ def _between_users() -> None:
     create_index_once("friend_requests_asker", "friend_requests", ["asker", "user"])
     op.create_table("blocks", _key("user"), _key("blocked"), _number("made"), **_OPTIONS)
     create_index_once("blocks_blocked", "blocks", ["blocked", "user"])
+    op.create_table("held_receipts", _key("target"), _key("user"), _key("time"), _number("accepted"), **_OPTIONS)
+    create_index_once("held_receipts_user", "held_receipts", ["user"])
+    create_index_once("held_receipts_age", "held_receipts", ["accepted"])
 
 
 def _accounts() -> None:
