@@ -39,6 +39,8 @@ COUNTERS: dict[str, str] = {
     "group_offers": "groups whose members here were told that something was posted, because no push of it came",
     "group_rows_purged": "group messages removed because every member has them, or because they expired",
     "group_bytes_purged": "bytes of bodies of these",
+    "friend_changes": "changes of friends, requests, blocks and friend groups that terminals asked for",
+    "friend_pushes": "pushes about friends that were sent to sessions",
     "messages_expired": "stored user messages that were removed because their target did not come in time",
     "rekeys": "keys renewed within a session",
     "logins": "logins that got a token",
@@ -93,6 +95,8 @@ class Metrics:
     group_offers: int
     group_rows_purged: int
     group_bytes_purged: int
+    friend_changes: int
+    friend_pushes: int
     messages_expired: int
     rekeys: int
     logins: int

@@ -65,17 +65,17 @@ def ask_of(row: Row[*tuple[Any, ...]]) -> Ask:
     return Ask(user, name, words, made, state == IGNORED)
 
 
-def view(connection: Connection, user: int, other: int, exists: bool) -> View:
+def view(connection: Connection, user: int, other: int, exists: bool, others_version: int) -> View:
     """What there is between two users whose lists are locked; other: 0 for nobody."""
     groups = {group.id: group for group in groups_of(connection, user)}
     if not other:
-        return View(user, 0, False, None, 0, 0, None, None, 0, 0, False, False, 0, False, groups)
+        return View(user, 0, False, 0, None, 0, 0, None, None, 0, 0, False, False, 0, False, groups)
     row = connection.execute(_between(user, other)).one()
     group, remark, many, others, incoming, outgoing, asked, asking, blocking, blocked_by, blocked, wants = row
     kept = None if group is None else Kept(group, remark)
     return View(
-        user, other, exists, kept, many, others, _state(incoming), _state(outgoing), asked, asking, bool(blocking), bool(blocked_by),
-        blocked, wants in (None, EVERYBODY), groups,
+        user, other, exists, others_version, kept, many, others, _state(incoming), _state(outgoing), asked, asking, bool(blocking),
+        bool(blocked_by), blocked, wants in (None, EVERYBODY), groups,
     )  # fmt: skip
 
 

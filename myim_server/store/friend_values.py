@@ -70,15 +70,17 @@ class Kept(NamedTuple):
 class View(NamedTuple):
     """What a decision is made upon: `user` decides something about `other` (0: about the own list alone), both rows are locked.
 
-    exists: whether `other` is a user. kept: as a friend of the user's, None: it is none. friends, others_friends: how many each has.
-    incoming, outgoing: the state of the request from the other, to the other; None: there is none. others_requests: how many the other
-    has been asked that are not refused; own_requests: how many the user asked. blocks: the user the other; is_blocked: by the other;
-    blocked: how many the user blocks. is_askable: whether the other wants to be asked. groups: the user's.
+    exists: whether `other` is a user. others_version: of its list. kept: as a friend of the user's, None: it is none. friends,
+    others_friends: how many each has. incoming, outgoing: the state of the request from the other, to the other; None: there is none.
+    others_requests: how many the other was asked that it has not refused; own_requests: how many the user asked. blocks: the user the
+    other; is_blocked: the user by the other; blocked: how many the user blocks. is_askable: whether the other wants to be asked. groups:
+    the user's.
     """
 
     user: int
     other: int
     exists: bool
+    others_version: int
     kept: Kept | None
     friends: int
     others_friends: int

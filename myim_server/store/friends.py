@@ -21,8 +21,9 @@ _LAST_ID = (1 << 63) - 1
 
 
 class Outcome(NamedTuple):
-    """What a decision came to. `versions`: {user: version} of the lists that are other by it."""
+    """What a decision came to. `view`: what it was made upon; `versions`: {user: version} of the lists that are other by it."""
 
+    view: View
     changes: Sequence[Change]
     versions: Mapping[int, int]
 
@@ -87,10 +88,11 @@ class Friends:
             if user not in existing:
                 return None
             versions = friend_locks.lock(connection, tongue, pair, existing)
-            changes = decide(friend_rows.view(connection, user, other, other in existing))
+            view = friend_rows.view(connection, user, other, other in existing, versions.get(other, 0))
+            changes = decide(view)
             edit = Edit(connection, (user, other), versions, now, self._removals_kept)
             edit.do(changes)
-            return Outcome(changes, edit.fresh)
+            return Outcome(view, changes, edit.fresh)
 
         return self._database.write(change)
 
