@@ -14,6 +14,7 @@ from myim_server.chat.lane import Lane, Letter
 from myim_server.chat.lanes import Lanes
 from myim_server.chat.party import Party
 from myim_server.chat.router import Router
+from myim_server.friend_commands import FriendCommands
 from myim_server.group_commands import GroupCommands
 from myim_server.metrics import Metrics
 from myim_server.numbering import Numbering
@@ -59,6 +60,7 @@ class Commands:
         services: Services,
         requests: Requests,
         groups: GroupCommands,
+        friends: FriendCommands,
         accounts: AccountCommands,
         metrics: Metrics,
     ) -> None:
@@ -85,6 +87,9 @@ class Commands:
             Command.LOOKUP: self._look_up,
             Command.GROUP: groups.request,
             Command.GROUP_MESSAGE: groups.post,
+            Command.FRIENDS: friends.list,
+            Command.FRIEND_CHANGE: friends.change,
+            Command.SIGNATURE: friends.profile,
             Command.ACCOUNT: accounts.request,
         }
 

@@ -25,6 +25,7 @@ from myim_server.chat import sabotage
 from myim_server.chat.accounts import Accounts
 from myim_server.chat.admission import Admission, LookUps
 from myim_server.chat.expiry import Expiry
+from myim_server.chat.friend_roots import FriendRoots
 from myim_server.chat.inbox import Window
 from myim_server.chat.janitor import Janitor
 from myim_server.chat.lane import Patience
@@ -39,6 +40,7 @@ from myim_server.keys import LoginKeys
 from myim_server.login import LoginCenter, LoginLimits
 from myim_server.metrics import Metrics
 from myim_server.node_accounts import AccountServices, build_accounts
+from myim_server.node_friends import Friends, build_friends
 from myim_server.node_groups import Groups, build_groups
 from myim_server.numbering import Numbering
 from myim_server.pace import Limits
@@ -159,6 +161,7 @@ def store_settings(config: Config) -> StoreSettings:
         offline_days=delivery.offline_days,
         group_days=config.groups.days,
         group_rows_per_group=config.groups.rows_per_group,
+        friend_removals=config.friends.changes_kept,
         sabotage=sabotage.asked_for(os.environ),
     )
 
@@ -200,6 +203,7 @@ def build_login(
         trusted=TrustedNetworks(section.trusted_networks),
         is_registration_open=section.registration == "open",
         registrations_per_address=section.registrations_per_address,
+        friends=FriendRoots(store.friends).of,
         changed=changed,
     )
     limits = LoginLimits(section.max_handshakes, section.max_handshakes_per_address, section.handshake_seconds)
@@ -225,6 +229,7 @@ class CenterRole(NamedTuple):
     generations: Generations
     janitor: Janitor
     groups: Groups
+    friends: Friends
     accounts: AccountServices
     expiry: Expiry
 
@@ -272,18 +277,19 @@ def build_center(
     router, around = _build_router(config, node_id, store, reach, sessions, metrics)
     admission = Admission(tickets, generations, store.terminals, time.monotonic, wall_clock)
     numbering = Numbering(store.nodes.boot(node_id, wall_clock()), wall_clock)
-    services = Services(LookUps(store.accounts), admission.renew, servers)
+    services = Services(LookUps(store.accounts, store.profiles), admission.renew, servers)
     limits, requests = _limits(config), Requests(metrics, gevent.spawn, _log_fault)
     groups = build_groups(config, node_id, store, router, reach.post, (numbering, limits, requests), wall_clock, metrics)
     accounts = build_accounts(store, router, reach.finder, requests, groups.parts.hall.tell, (changed, wall_clock), metrics)
-    commands = Commands(router, numbering, limits, services, requests, groups.commands, accounts.commands, metrics)
+    friends = build_friends(config, store, router, requests, wall_clock, metrics)
+    commands = Commands(router, numbering, limits, services, requests, groups.commands, friends.commands, accounts.commands, metrics)
     outbound = Outbound(gevent.get_hub().loop.run_callback)
     parts = DoorParts(node_id, admission, router, commands, outbound, time.monotonic, os.urandom, metrics, structlog.get_logger())
     center = Center(_listener(config.center.listen, is_shared), _door_limits(config), parts)
     center.init_socket()
     metrics.watch("sessions", "terminals that are online here", lambda: len(sessions))
     expiry = Expiry(router.parties, reach.finder, reach.post)
-    return CenterRole(center, router, sessions, generations, Janitor(router, around), groups, accounts, expiry)
+    return CenterRole(center, router, sessions, generations, Janitor(router, around), groups, friends, accounts, expiry)
 
 
 def _revoke(sessions: Sessions, user: int, slot: int | None, generation: int) -> None:

@@ -28,6 +28,7 @@ from myim_wire.errors import ErrorCode
 from myim_wire.login_flights import CredentialsReceived
 
 UNNAMED_TERMINAL = ""
+NO_FRIENDS = (0, bytes(32))
 _CHANGE_ATTEMPTS = 2  # of a password: a hash made anew for another login may come between
 
 
@@ -60,7 +61,9 @@ class Accounts:
         is_registration_open: bool,
         registrations_per_address: int = 20,
         changed: Callable[[], None] = lambda: None,
+        friends: Callable[[int], tuple[int, bytes]] = lambda user: NO_FRIENDS,
     ) -> None:
+        """friends: (version, root) of a user's friend list (may block)."""
         self._accounts = accounts
         self._terminals = terminals
         self._counters = counters
@@ -71,6 +74,7 @@ class Accounts:
         self._is_registration_open = is_registration_open
         self._registrations_per_address = registrations_per_address
         self._changed = changed
+        self._friends = friends
         self._gate = Gate()
 
     def register(self, asked: CredentialsReceived, address: str, now: int) -> Grant:
@@ -236,6 +240,7 @@ class Accounts:
         generations = (account.generation, admission.generation)
         issued = self._tickets.issue(account.user_id, admission.slot, asked.terminal_public_key, generations, now)
         last = admission.last_login
+        friends_version, friends_hash = NO_FRIENDS if is_new_account else self._friends(account.user_id)
         return Grant(
             user=account.user_id,
             name=account.shown_name,
@@ -249,6 +254,8 @@ class Accounts:
             last_login=LastLogin(last.time, last.address, last.terminal) if last else None,
             new_terminal=admission.is_new_terminal and not is_new_account,
             new_network=admission.is_new_network and not is_new_account,
+            friends_version=friends_version,
+            friends_hash=friends_hash,
         )
 
 
