@@ -60,7 +60,7 @@ def build_accounts(
         store.groups.of_user,
     )
     parts = AccountParts(desk, warnings, lambda user: export.cut(export.document(user, sources, wall())))
-    tables = Tables(store.deletions, store.groups, store.group_roles, store.throttles)
+    tables = Tables(store.deletions, store.groups, store.group_roles, store.throttles, store.receipts)
     return AccountServices(AccountCommands(parts, requests, metrics), warnings, Departures(tables, tell_group, gevent.sleep, wall))
 
 

@@ -46,6 +46,12 @@ class Counters(Protocol):
     def forget(self, keys: Iterable[str]) -> None: ...
 
 
+class Receipts(Protocol):
+    """Receipts that are held back (may block)."""
+
+    def release(self, target: int, limit: int) -> Sequence[tuple[int, int]]: ...
+
+
 class Tables(NamedTuple):
     """The parts of the store that hold what goes."""
 
@@ -53,6 +59,7 @@ class Tables(NamedTuple):
     groups: GroupTable
     heirs: Heirs
     counters: Counters
+    receipts: Receipts
 
 
 class Departures:
@@ -86,6 +93,8 @@ class Departures:
                 self.on_friends_left(lists)
         self._leave_groups(user)
         deletions.hand_on(user)
+        while len(self._tables.receipts.release(user, _ROWS_AT_ONCE)) >= _ROWS_AT_ONCE:  # there is nobody to be hidden any more
+            self._pause(_PIECE_SECONDS)
         while deletions.wipe(user, _ROWS_AT_ONCE) >= _ROWS_AT_ONCE:
             self._pause(_PIECE_SECONDS)
         self._tables.counters.forget(throttles.terminal_counter(user, slot) for slot in range(_SLOTS))

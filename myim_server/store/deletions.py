@@ -19,6 +19,7 @@ from myim_server.store.schema import deletions, friend_removals, signed
 _OWN = (
     ("offline_messages", "target", "accepted"),
     ("receipts", "user", "slot"),
+    ("held_receipts", "user", "user"),
     ("terminals", "user", "slot"),
     ("networks", "user", "network"),
     ("logins", "user", "time"),
