@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, cast
 
+from myim_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from myim_wire.fields import Fields
 from myim_wire.packing import but_empty, pack_map
 from myim_wire.pages import fitting
@@ -49,7 +50,7 @@ class SetPresence:
 
 @dataclass(frozen=True, slots=True)
 class AskOnline:
-    """Which friends are online, by user id above `after`: an OnlinePage [P-7.10]. From the first on, it is the empty map."""
+    """Which friends above the user id `after` are online: an OnlinePage [P-7.10]. From the first on, it is the empty map."""
 
     after: int = 0
 
@@ -90,32 +91,41 @@ class Online(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OnlinePage:
-    """At most 300 friends that are online, by user id; `is_more`: ask again after the last.
+    """At most 300 friends that are online, by user id; up_to: the id up to which all friends were looked at, 0: that was all.
 
-    is_complete: of who is not listed here, nor on the pages around it, the state is offline; else it is not known.
+    is_complete: who was looked at and is not here is offline; else that is not known. `is_more`: ask again after `up_to`, which may
+    be above the last that is online, and with nobody online too.
     """
 
     online: tuple[Online, ...]
     is_complete: bool
     is_more: bool = False
+    up_to: int = 0
 
     @classmethod
-    def of(cls, online: Iterable[Online], is_complete: bool) -> OnlinePage:
-        """The first of `online`, by user id, that one message holds."""
+    def of(cls, online: Iterable[Online], is_complete: bool, up_to: int = 0) -> OnlinePage:
+        """The first of `online`, by user id, that one message holds; up_to: as far as was looked, 0: to the end."""
         fitted, is_cut = fitting(online, MAX_ONLINE_LISTED, Online.to_map)
-        return cls(fitted, is_complete, is_cut)
+        return cls(fitted, is_complete, is_cut or up_to > 0, fitted[-1].user if is_cut else up_to)
 
     def encode(self) -> bytes:
-        """The content."""
+        """The content; LocalProtocolError(BAD_COMMAND) if there is more behind nothing."""
+        if self.is_more != (self.up_to > 0):
+            raise LocalProtocolError(ErrorCode.BAD_COMMAND, "a page that says not where the next one begins", field="up_to")
         online = [Online.to_map(one) for one in self.online]
-        return pack_map({"online": online, "is_complete": self.is_complete, "is_more": self.is_more})
+        more = but_empty({"up_to": self.up_to})
+        return pack_map({"online": online, "is_complete": self.is_complete, "is_more": self.is_more, **more})
 
     @classmethod
     def decode(cls, content: bytes) -> OnlinePage:
         """From the content."""
         fields = Fields.unpack(content)
         online = tuple(Online.from_fields(one) for one in fields.maps("online", MAX_ONLINE_LISTED))
-        return cls(online, fields.truth("is_complete"), fields.truth("is_more"))
+        is_more = fields.truth("is_more")
+        page = cls(online, fields.truth("is_complete"), is_more, fields.number("up_to", 64) if is_more else 0)
+        if is_more and not page.up_to:
+            raise RemoteProtocolError(ErrorCode.BAD_COMMAND, "the next page would be this one", field="up_to")
+        return page
 
 
 class Presence(NamedTuple):

@@ -138,9 +138,11 @@ function onlineOf(fields) {
   };
 }
 
-const onlinePageOf = (fields) => ({
-  online: rows(fields, "online", 300, onlineOf), isComplete: fields.truth("is_complete"), isMore: isMore(fields),
-});
+function onlinePageOf(fields) {
+  const upTo = isMore(fields) ? fields.u64("up_to") : null;
+  if (upTo === 0n) throw fields.wrong("up_to");
+  return { online: rows(fields, "online", 300, onlineOf), isComplete: fields.truth("is_complete"), upTo };
+}
 
 const ANSWERS = new Map([
   [COMMANDS.FRIENDS, friendsOf], [COMMANDS.FRIEND_CHANGE, listOf], [COMMANDS.SIGNATURE, profilesOf],

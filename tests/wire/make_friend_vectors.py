@@ -89,6 +89,7 @@ def friend_messages() -> list[dict[str, Any]]:
             ("signature: set", Command.SIGNATURE, examples.MINE.encode()),
             ("signature: get", Command.SIGNATURE, examples.PROFILES.encode()),
             ("friends online", Command.FRIENDS_ONLINE, examples.ONLINE.encode()),
+            ("friends online, some,", Command.FRIENDS_ONLINE, examples.SOME_ONLINE.encode()),
             ("presence", Command.PRESENCE, examples.BUSY.encode()),
         )
     ]  # fmt: skip

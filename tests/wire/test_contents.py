@@ -157,7 +157,7 @@ def test_each_field_missing_null_or_wrongly_typed_is_refused_by_name(name: str, 
     ("servers", "port", 65536), ("servers", "priority", 65536), ("servers", "load", 256), ("servers", "host", "h" * 256),
     ("servers", "node", -1),
     ("renewed token", "session_key", bytes(31)), ("renewed token", "session_key", bytes(33)), ("renewed token", "issued", -1),
-    ("credentials", "op", "delete"), ("credentials", "terminal", "t" * 65), ("grant", "slot", 64), ("grant", "friends_hash", b""),
+    ("credentials", "op", "leave"), ("credentials", "terminal", "t" * 65), ("grant", "slot", 64), ("grant", "friends_hash", b""),
     ("grant", "terminal_generation", 2**32), ("grant", "servers", [{}] * 17), ("error", "code", 65536), ("error", "retry_ms", 2**32),
     ("servers", "servers", [1]), ("servers", "servers", [{}] * 17),
 ])  # fmt: skip

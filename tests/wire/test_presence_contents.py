@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myim_wire.errors import ErrorCode, ProtocolError
+from myim_wire.errors import ErrorCode, LocalProtocolError, ProtocolError
 from myim_wire.messages import REPLY, Command, encode_message
 from myim_wire.packing import pack_map
 from myim_wire.presence_contents import (
@@ -27,12 +27,13 @@ from myim_wire.presence_contents import (
     SetPresence,
     SettableState,
 )  # fmt: skip
-from tests.wire.friend_examples import BUSY, ONLINE, PRESENCES
+from tests.wire.friend_examples import BUSY, ONLINE, PRESENCES, SOME_ONLINE
 from tests.wire.structures import Decode, Path, dotted, elements, field_of, places, put, without, wrongly_typed
 
 STRUCTURES: dict[str, tuple[Decode, bytes]] = {
     "set": (SetPresence.decode, BUSY.encode()), "ask": (AskOnline.decode, AskOnline(7).encode()),
-    "online": (OnlinePage.decode, ONLINE.encode()), "changed": (PresenceChanged.decode, PRESENCES.encode()),
+    "online": (OnlinePage.decode, ONLINE.encode()), "some": (OnlinePage.decode, SOME_ONLINE.encode()),
+    "changed": (PresenceChanged.decode, PRESENCES.encode()),
 }  # fmt: skip
 FIELDS = [(name, path) for name, (_, content) in STRUCTURES.items() for path in places(msgpack.unpackb(content))]
 ELEMENTS = [(name, path) for name, (_, content) in STRUCTURES.items() for path in elements(msgpack.unpackb(content))]
@@ -45,7 +46,7 @@ CHANGES = st.builds(Presence, U64, st.sampled_from(SEEN_STATES), TEXT)
 Structure = SetPresence | AskOnline | OnlinePage | PresenceChanged
 ANY_STRUCTURE: st.SearchStrategy[Structure] = st.one_of(
     st.builds(SetPresence, st.sampled_from(SETTABLE_STATES), TEXT), st.builds(AskOnline, U64),
-    st.builds(OnlinePage, st.lists(ONLINES, max_size=4).map(tuple), st.booleans(), st.booleans()),
+    st.builds(OnlinePage.of, st.lists(ONLINES, max_size=4), st.booleans(), U64),
     st.builds(PresenceChanged, st.lists(CHANGES, max_size=4).map(tuple)),
 )  # fmt: skip
 MOST = 2**64 - 1
@@ -93,6 +94,7 @@ def test_a_field_that_is_null_or_of_another_type_is_refused_by_name(name: str, p
     ("online", ("online", 0, "state"), "busy", "invisible"), ("online", ("online", 0, "state"), "away", "offline"),
     ("online", ("online", 0, "text"), "t" * 100, "t" * 101), ("online", ("online", 0, "places"), [[MOST, MOST]] * 64, [[1, 1]] * 65),
     ("online", ("online",), [ONLINE.online[1].to_map()] * 300, [ONLINE.online[1].to_map()] * 301),
+    ("some", ("up_to",), MOST, 0), ("some", ("up_to",), 1, -1),
     ("changed", ("changes", 0, "state"), "offline", "invisible"), ("changed", ("changes", 0, "text"), "t" * 100, "t" * 101),
     ("changed", ("changes",), [{"user": 1, "state": "away"}] * 500, [{"user": 1, "state": "away"}] * 501),
 ])  # fmt: skip
@@ -121,9 +123,18 @@ def fits(content: bytes) -> bool:
 def test_a_page_of_those_online_is_cut_to_what_one_message_holds(text: str, sessions: int, least: int) -> None:
     online = Online(MOST, "online", text, ((MOST, MOST),) * sessions)
     page = OnlinePage.of([online] * 301, True)
-    assert least <= len(page.online) <= 300 and page.is_more and page.is_complete
+    assert least <= len(page.online) <= 300 and page.is_more and page.is_complete and page.up_to == MOST
     assert fits(page.encode()) and OnlinePage.decode(page.encode()) == page
     assert OnlinePage.of([online] * least, False) == OnlinePage((online,) * least, False)
+
+
+def test_a_page_says_where_the_next_begins_though_nobody_is_online() -> None:
+    online = [Online(user, "online", "", ()) for user in range(1, 302)]
+    assert OnlinePage.of([], True, 7) == OnlinePage((), True, True, 7) and OnlinePage.of([], True) == OnlinePage((), True)
+    assert OnlinePage.of(online, True, 999).up_to == 300 and OnlinePage.of(online[:2], True, 999).up_to == 999
+    for page in (OnlinePage((), True, True), OnlinePage((), True, False, 7)):
+        with pytest.raises(LocalProtocolError):
+            page.encode()
 
 
 @pytest.mark.parametrize(("text", "least"), [("", 500), ("t" * 100, 400), ("🙂" * 100, 140)])
