@@ -111,6 +111,7 @@ class Departures:
 
     def _leave(self, user: int, group: int) -> None:
         groups, is_left = self._tables.groups, False
+        self._tables.deletions.forget_posts(user, group)  # first: a group that was left is not found again
         while not is_left:
             heirs = self._tables.heirs.heirs(group, user, _HEIRS)
             try:
@@ -121,7 +122,6 @@ class Departures:
             if changed is not None:
                 for news in news_of(*_by(user, changed), officers=lambda group: ()):
                     self._tell(news)
-        self._tables.deletions.forget_posts(user, group)
 
 
 def _by(user: int, changed: tuple[Any, Any]) -> tuple[Any, int, Any]:

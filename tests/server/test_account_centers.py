@@ -78,8 +78,11 @@ def test_a_terminal_at_another_center_is_warned_of_a_new_one(two: Two) -> None:
 
 def test_terminals_at_other_centers_are_listed_as_online(two: Two) -> None:
     one, other = two.online()
-    for terminal in (one, other):
-        wait_until(lambda terminal=terminal: [shown.is_online for shown in terminal.terminals().terminals] == [True, True])
+
+    def seen_by(terminal: Owner) -> list[bool]:
+        return [shown.is_online for shown in terminal.terminals().terminals]
+
+    wait_until(lambda: seen_by(one) == seen_by(other) == [True, True])
 
 
 @pytest.mark.parametrize("slot", [1, None])
