@@ -7,19 +7,21 @@ decoding raises RemoteProtocolError(BAD_COMMAND) whose `field` is the path of wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, cast
 
 from myim_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from myim_wire.fields import Fields
 from myim_wire.packing import but_empty, pack_map
-from myim_wire.pages import fitting
+from myim_wire.pages import PAGE_BYTES, fitting
 
 MAX_STATUS_CHARACTERS = 100
 MAX_ONLINE_LISTED = 300
 MAX_PLACES = 64
 MAX_PRESENCE_CHANGES = 500
+_ALWAYS_FIT = 140  # changes, with the longest texts
+_CHANGES_START = b"\x81\xa7changes"  # {changes: [...]}, the one field of a PresenceChanged
 
 SettableState = Literal["online", "away", "busy", "invisible"]
 SETTABLE_STATES: Final = ("online", "away", "busy", "invisible")
@@ -139,6 +141,10 @@ class Presence(NamedTuple):
         """As it stands in a push."""
         return {"user": self.user, "state": self.state, **but_empty({"text": self.text})}
 
+    def pack(self) -> bytes:
+        """The same, for `PresenceChanged.contents`; LocalProtocolError(BAD_COMMAND) for a text that is none."""
+        return pack_map(self.to_map())
+
     @classmethod
     def from_fields(cls, fields: Fields) -> Presence:
         """Read from a push."""
@@ -155,18 +161,40 @@ class PresenceChanged:
     @classmethod
     def parted(cls, changes: Iterable[Presence]) -> Iterator[PresenceChanged]:
         """All of `changes`, in as many pushes as it takes: long texts in UTF-8 may leave room for 140 only."""
-        rest = list(changes)
+        rest = tuple(changes)
         while rest:
-            fitted, _ = fitting(rest, MAX_PRESENCE_CHANGES, Presence.to_map)
+            fitted = rest if len(rest) <= _ALWAYS_FIT else fitting(rest, MAX_PRESENCE_CHANGES, Presence.to_map)[0]
             yield cls(fitted)
             rest = rest[len(fitted) :]
 
+    @staticmethod
+    def contents(packed: Sequence[bytes]) -> Iterator[bytes]:
+        """The contents of as many pushes as it takes for changes that were packed before, each once for all who are to hear of it.
+
+        One change that goes to many is so packed once, and then only put behind others: the cost of a push is that of joining.
+        """
+        start = 0
+        while start < len(packed):
+            part = packed[start : start + MAX_PRESENCE_CHANGES]
+            while len(part) > _ALWAYS_FIT and sum(map(len, part)) > PAGE_BYTES:
+                part = part[: max(_ALWAYS_FIT, len(part) - 20)]
+            yield _join(part)
+            start += len(part)
+
     def encode(self) -> bytes:
         """The content."""
-        return pack_map({"changes": [Presence.to_map(change) for change in self.changes]})
+        return _join([Presence.pack(change) for change in self.changes])
 
     @classmethod
     def decode(cls, content: bytes) -> PresenceChanged:
         """From the content."""
         fields = Fields.unpack(content)
         return cls(tuple(Presence.from_fields(change) for change in fields.maps("changes", MAX_PRESENCE_CHANGES)))
+
+
+def _join(packed: Sequence[bytes]) -> bytes:
+    count = len(packed)
+    if count > MAX_PRESENCE_CHANGES:
+        raise LocalProtocolError(ErrorCode.BAD_COMMAND, f"{count} changes in one push", field="changes")
+    array = bytes([0x90 | count]) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+    return b"".join([_CHANGES_START, array, *packed])

@@ -144,6 +144,22 @@ def test_changes_are_parted_into_as_many_pushes_as_it_takes(text: str, least: in
     assert [change for push in pushes for change in push.changes] == changes and all(fits(push.encode()) for push in pushes)
     assert all(least <= len(push.changes) <= 500 for push in pushes[:-1]) and list(PresenceChanged.parted([])) == []
     assert [PresenceChanged.decode(push.encode()) for push in pushes] == pushes
+    contents = list(PresenceChanged.contents([change.pack() for change in changes]))
+    assert [change for content in contents for change in PresenceChanged.decode(content).changes] == changes
+    assert all(fits(content) for content in contents) and len(contents) <= len(pushes) + 1 and not list(PresenceChanged.contents([]))
+
+
+@given(st.lists(CHANGES, max_size=40))
+def test_a_push_is_the_structure_that_msgpack_makes_of_it(changes: list[Presence]) -> None:
+    whole = pack_map({"changes": [change.to_map() for change in changes]})
+    assert PresenceChanged(tuple(changes)).encode() == whole
+    assert list(PresenceChanged.contents([change.pack() for change in changes])) == ([whole] if changes else [])
+
+
+def test_what_no_push_holds_is_not_written() -> None:
+    for changes in ((Presence(1, "online", "\ud800"),), (Presence(1, "online", ""),) * 501):
+        with pytest.raises(LocalProtocolError):
+            PresenceChanged(changes).encode()
 
 
 STARTS = [b"\x82\xa5state", b"\xa4away", b"\xa4text", b"\xa6online", b"\x91", b"\x82", b"\xa6places", b"\xa7changes", b"\x92\x01\x02"]
