@@ -63,8 +63,7 @@ class AccountCommands:
 
     def begin(self, talk: Talk) -> None:
         """A terminal has asked for what is stored, for the first time or again."""
-        if not talk.party.inbox.is_fetching:
-            self._parts.warnings.begin(talk.party)
+        self._parts.warnings.begin(talk.party)
 
     def end(self, talk: Talk) -> None:
         """A session ended."""

@@ -21,6 +21,7 @@ from myim_wire.messages import Command, encode_message
 _ASKED_AT_ONCE = 256
 _LINGER_SECONDS = 0.02  # for the others of a storm of logins
 _BOUND = 1 << 17
+_NOTHING: frozenset[tuple[int, int]] = frozenset()
 
 
 class UnknownTerminals(Protocol):
@@ -41,14 +42,18 @@ class Warnings:
         self._inboxes = inboxes
         self._metrics = metrics
         self._untold: dict[Party, None] = {}
-        self._warned: dict[Party, set[tuple[int, int]]] = {}  # of which (slot, time) a session was warned
+        self._warned: dict[Party, frozenset[tuple[int, int]]] = {}  # of which (slot, time) a session that has begun was warned
         self._asked: Batch[int, Sequence[Unknown]] = Batch(
             self._read, _ASKED_AT_ONCE, _LINGER_SECONDS, spawn, parallel=2, bound=_BOUND
         )
 
     def begin(self, party: Party) -> None:
-        """A terminal fetches for the first time: it is told of all new ones."""
+        """A terminal fetches: the first time it is told of all new ones."""
+        if party not in self._warned:
+            self._warned[party] = _NOTHING
+            self._ask(party)
 
+    def _ask(self, party: Party) -> None:
         def told(unknown: Sequence[Unknown] | Exception) -> None:
             if isinstance(unknown, Exception):
                 self._untold[party] = None
@@ -66,7 +71,7 @@ class Warnings:
         untold, self._untold = self._untold, {}
         for party in untold:
             if self._parties.get(party.session.key) is party:
-                self.begin(party)
+                self._ask(party)
 
     def heard(self, user: int, slot: int) -> None:
         """This terminal may have logged in: the others that are here are told, if it is new."""
@@ -90,9 +95,9 @@ class Warnings:
 
     def _warn(self, party: Party, unknown: Sequence[Unknown]) -> None:
         for one in unknown:
-            warned = self._warned.setdefault(party, set())
+            warned = self._warned.get(party, _NOTHING)
             if one.slot != party.session.slot and (one.slot, one.time) not in warned:
-                warned.add((one.slot, one.time))
+                self._warned[party] = warned | {(one.slot, one.time)}
                 self._metrics.terminals_warned_of += 1
                 content = NewTerminal(one.slot, one.name, one.address, one.time).encode()
                 party.session.send(encode_message(Command.ACCOUNT, 0, 0, 0, 0, content))
