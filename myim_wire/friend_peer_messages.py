@@ -38,7 +38,7 @@ _SLOTS = 64
 class Told(NamedTuple):
     """How a user is seen now, for those of its friends that may be at the center that is told.
 
-    (slot, generation, number): the session at the center that speaks which changed that.
+    (slot, generation, number): the session at the center that speaks which changed that, zeros where there is none any more.
     """
 
     user: int
