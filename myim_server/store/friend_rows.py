@@ -18,7 +18,7 @@ GROUP_COLUMNS = (friend_groups.c.id, friend_groups.c.name, friend_groups.c.posit
 FRIEND_COLUMNS = (
     friends.c.friend,
     friends.c.friend_group,
-    users.c.shown_name,
+    func.coalesce(users.c.shown_name, ""),
     friends.c.remark,
     func.coalesce(profiles.c.display_name, ""),
     func.coalesce(profiles.c.avatar, ""),
@@ -33,7 +33,7 @@ def friend_of(row: Sequence[Any]) -> Friend:
 
 def shown(source: Any) -> Any:
     """`source`, which is or joins `friends`, with what FRIEND_COLUMNS needs."""
-    return source.join(users, users.c.id == friends.c.friend).outerjoin(profiles, profiles.c.user == friends.c.friend)
+    return source.outerjoin(users, users.c.id == friends.c.friend).outerjoin(profiles, profiles.c.user == friends.c.friend)
 
 
 def listed(user: int) -> Select[*tuple[Any, ...]]:
@@ -59,10 +59,10 @@ def asks(user: int, after: int, limit: int, *, are_incoming: bool) -> Select[*tu
     return statement.order_by(others).limit(limit)
 
 
-def ask_of(row: Row[*tuple[Any, ...]]) -> Ask:
-    """The request of a row of `asks`."""
+def ask_of(row: Row[*tuple[Any, ...]], *, is_incoming: bool) -> Ask:
+    """The request of a row of `asks`; who asked does not learn that it is ignored."""
     user, name, words, made, state = row
-    return Ask(user, name, words, made, state == IGNORED)
+    return Ask(user, name, words, made, is_incoming and state == IGNORED)
 
 
 def view(connection: Connection, user: int, other: int, exists: bool, others_version: int) -> View:

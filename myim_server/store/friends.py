@@ -146,11 +146,9 @@ class Friends:
         """(those to the user that it has not refused, those by it), each by the other's id above `after`, ascending; yields."""
         if after > _LAST_ID:
             return [], []
-        statements = [friend_rows.asks(user, after, limit, are_incoming=which) for which in (True, False)]
 
         def look(connection: Connection) -> tuple[list[Ask], list[Ask]]:
-            incoming, outgoing = ([friend_rows.ask_of(row) for row in connection.execute(statement)] for statement in statements)
-            return incoming, outgoing
+            return _asks(connection, user, after, limit, True), _asks(connection, user, after, limit, False)
 
         return self._database.read(look)
 
@@ -169,6 +167,11 @@ def _state(connection: Connection, user: int, locked: str = "") -> ListState:
     cursor.execute(f"SELECT version,root,is_stale FROM friend_lists WHERE user={signed(user):d}{locked}")
     row = cursor.fetchone()
     return ListState(0, NO_ROOT, False) if row is None else ListState(row[0], bytes(row[1]), bool(row[2]))
+
+
+def _asks(connection: Connection, user: int, after: int, limit: int, is_incoming: bool) -> list[Ask]:
+    rows = connection.execute(friend_rows.asks(user, after, limit, are_incoming=is_incoming))
+    return [friend_rows.ask_of(row, is_incoming=is_incoming) for row in rows]
 
 
 def _changes(

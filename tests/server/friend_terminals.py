@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from bench.befriending import befriend_all
 from myim_server.node import Node
 from myim_wire.errors import ErrorCode
 from myim_wire.friend_contents import (
     Changed,
+    FoundPage,
     Friend,
     FriendChanged,
     FriendPage,
-    FoundPage,
     RequestPage,
     Synced,
     decode_friend_push,
@@ -170,15 +171,12 @@ def _pushed(message: Message) -> FriendChanged | None:
 
 
 def with_friends(node: Node, person: Person, count: int) -> list[int]:
-    """Users that are friends of a person, made straight in the store."""
-    from myim_server.store.friend_changes import Befriended
-
+    """Users that are friends of a person who had none, made straight in the store; by id."""
     store = node.store
     assert store is not None
     names = [f"{person.user % 1_000_000}f{number}" for number in range(count)]
-    made = store.accounts.create_all([(name, name, "no password") for name in names], 1)
-    for friend in made:
-        store.friends.change(person.user, friend, lambda view: (Befriended(0),), 1)
+    made = sorted(store.accounts.create_all([(name, name, "no password") for name in names], 1))
+    befriend_all(store, [(person.user, friend) for friend in made])
     return made
 
 

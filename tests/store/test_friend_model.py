@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import HealthCheck
 from hypothesis import settings as limits
@@ -31,6 +32,7 @@ from tests.store import friends as of_store
 from tests.store.friends import HASHING
 
 KEPT = 3
+LIMITS = limits(max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
 people = st.integers(0, 3)
 words = st.text(st.sampled_from("aé字🙂"), max_size=3)
 _numbers = count()
@@ -51,7 +53,7 @@ class Model(RuleBasedStateMachine):
         self.groups: dict[int, dict[int, tuple[str, int]]] = {user: {} for user in self.users}
         self.requests: dict[tuple[int, int], tuple[str, str]] = {}
         self.blocks: set[tuple[int, int]] = set()
-        self.shown = {user: ("", "", "") for user in self.users}
+        self.shown = dict.fromkeys(self.users, ("", "", ""))
         self.copies: list[tuple[int, int, dict[int, Friend]]] = []
 
     # ------------------------------------------------------------------ changes
@@ -229,9 +231,7 @@ class Model(RuleBasedStateMachine):
 def test_lists_versions_roots_and_copies_agree_after_any_changes(settings: StoreSettings) -> None:
     store = open_store(replace(settings, friend_removals=KEPT))
     try:
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
-            lambda: Model(store),
-            settings=limits(max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)),
-        )
+        machine = cast(type[RuleBasedStateMachine], partial(Model, store))
+        run_state_machine_as_test(machine, settings=LIMITS)
     finally:
         store.close()
