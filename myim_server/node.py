@@ -147,7 +147,8 @@ class Node:
 
     def _build_center(self, store: Store, tickets: Tickets) -> None:
         config = self._config
-        reach = Reach(self._directory) if self._links is None else Reach(self._directory, self._links.locator, self._links.post)
+        links = self._links
+        reach = Reach(self._directory) if links is None else Reach(self._directory, links.locator, links.post, links.is_whole)
         role = self._role = node_parts.build_center(
             config, self.node_id, store, tickets, reach, self._servers, self._changed, self.metrics, self._is_worker
         )
@@ -156,6 +157,7 @@ class Node:
         loops.add(config.delivery.sweep_seconds / 2, role.janitor.sweep)
         groups = role.groups
         loops.add(_TICK_SECONDS, groups.tick)
+        loops.add(_TICK_SECONDS, role.presence.hall.tick)
         loops.add(config.delivery.sweep_seconds / 2, groups.parts.hall.sweep)
         loops.add(config.groups.tidy_seconds, groups.janitor.tidy)
         loops.add(config.groups.walk_seconds, lambda: groups.janitor.walk(self._trusted_wall()))

@@ -42,6 +42,7 @@ from myim_server.metrics import Metrics
 from myim_server.node_accounts import AccountServices, build_accounts
 from myim_server.node_friends import Friends, build_friends
 from myim_server.node_groups import Groups, build_groups
+from myim_server.node_presence import PresenceRole, build_presence
 from myim_server.numbering import Numbering
 from myim_server.pace import Limits
 from myim_server.passwords import Passwords
@@ -218,6 +219,7 @@ class Reach(NamedTuple):
     directory: Directory
     finder: Finder | None = None
     post: Post = Post(NoMesh())
+    is_whole: Callable[[], bool] = lambda: True  # whether all centers that are known of are linked
 
 
 class CenterRole(NamedTuple):
@@ -230,12 +232,14 @@ class CenterRole(NamedTuple):
     janitor: Janitor
     groups: Groups
     friends: Friends
+    presence: PresenceRole
     accounts: AccountServices
     expiry: Expiry
 
     def serve(self, peers: Peers) -> None:
         """Take what other centers say of groups, and of what expired."""
         self.groups.serve(peers)
+        self.presence.serve(peers, self.groups.peers)
         peers.table[peer_messages.EXPIRED] = self.expiry.take
 
     def send_away(self) -> int:
@@ -280,16 +284,25 @@ def build_center(
     services = Services(LookUps(store.accounts, store.profiles), admission.renew, servers)
     limits, requests = _limits(config), Requests(metrics, gevent.spawn, _log_fault)
     groups = build_groups(config, node_id, store, router, reach.post, (numbering, limits, requests), wall_clock, metrics)
-    accounts = build_accounts(store, router, reach.finder, requests, groups.parts.hall.tell, (changed, wall_clock), metrics)
     friends = build_friends(config, store, router, requests, wall_clock, metrics)
-    commands = Commands(router, numbering, limits, services, requests, groups.commands, friends.commands, accounts.commands, metrics)
+    accounts = build_accounts(store, router, reach.finder, requests, (groups.parts.hall, friends.hall), (changed, wall_clock), metrics)
+    settings = (config.friends.grace_seconds, reach.is_whole)
+    presence = build_presence(node_id, store, router, around.shelf, friends.hall, reach.post, requests, settings)
+    router.on_left = partial(_left, groups, presence)
+    families = (groups.commands, friends.commands, presence.commands, accounts.commands)
+    commands = Commands(router, numbering, limits, services, requests, *families, metrics)
     outbound = Outbound(gevent.get_hub().loop.run_callback)
     parts = DoorParts(node_id, admission, router, commands, outbound, time.monotonic, os.urandom, metrics, structlog.get_logger())
     center = Center(_listener(config.center.listen, is_shared), _door_limits(config), parts)
     center.init_socket()
     metrics.watch("sessions", "terminals that are online here", lambda: len(sessions))
     expiry = Expiry(router.parties, reach.finder, reach.post)
-    return CenterRole(center, router, sessions, generations, Janitor(router, around), groups, friends, accounts, expiry)
+    return CenterRole(center, router, sessions, generations, Janitor(router, around), groups, friends, presence, accounts, expiry)
+
+
+def _left(groups: Groups, presence: PresenceRole, user: int, slot: int) -> None:
+    groups.parts.hall.left(user)
+    presence.hall.left(user, slot)
 
 
 def _revoke(sessions: Sessions, user: int, slot: int | None, generation: int) -> None:

@@ -24,6 +24,11 @@ class Seen(NamedTuple):
 GONE = Seen(OFFLINE)
 
 
+def most_present(seen: Iterable[Seen]) -> Seen:
+    """How a user appears who is seen so at several places at once; GONE for none."""
+    return min(seen, key=lambda one: _MOST_PRESENT[one.state], default=GONE)
+
+
 class Presence:
     """The users with sessions here. All times are monotonic seconds."""
 
@@ -66,17 +71,15 @@ class Presence:
         else:
             self._told.pop(user, None)
 
-    def came_elsewhere(self, user: int) -> None:
-        """Another center holds a session of the user, and tells of it: of one that left here nothing more is told."""
-        if user not in self._sessions and self._leaving.pop(user, None) is not None:
-            self._told.pop(user, None)
-
     # ------------------------------------------------------------------ how they appear
 
     def appearance(self, user: int) -> Seen:
         """How the user's sessions here appear, all together."""
-        visible = [seen for seen in self._sessions.get(user, {}).values() if seen.state != INVISIBLE]
-        return min(visible, key=lambda seen: _MOST_PRESENT[seen.state]) if visible else GONE
+        return most_present(seen for seen in self._sessions.get(user, {}).values() if seen.state != INVISIBLE)
+
+    def shown(self, user: int) -> Seen:
+        """The same for who asks: nobody is seen before friends are told, so that whoever was seen is told of when he goes."""
+        return self.appearance(user) if user in self._told else GONE
 
     def visible_slots(self, user: int) -> list[int]:
         """The slots of the sessions here that may be seen."""
@@ -110,6 +113,43 @@ class Presence:
             news.append((user, seen))
         return news
 
-    def tell_again(self) -> Iterable[tuple[int, Seen]]:
+    def seen_now(self) -> list[tuple[int, Seen]]:
         """All who are seen, for a center that has just come."""
         return [(user, seen) for user, seen in self._told.items() if user in self._sessions]
+
+    @property
+    def has_leaving(self) -> bool:
+        """Whether there is anybody who left, and of whom that is still to be told."""
+        return bool(self._leaving)
+
+    def is_leaving(self, user: int) -> bool:
+        """Whether the user left, and that is still to be told."""
+        return user in self._leaving
+
+
+class Hearsay:
+    """How users appear at each center, as that center said last."""
+
+    def __init__(self) -> None:
+        self._said: dict[int, dict[int, Seen]] = {}  # user -> center -> seen
+
+    def of(self, user: int) -> Seen:
+        """How the user appears, all centers together."""
+        return most_present(self._said.get(user, {}).values())
+
+    def hear(self, center: int, user: int, seen: Seen) -> bool:
+        """A center says how the user appears there; whether the user appears otherwise by it."""
+        before = self.of(user)
+        said = self._said.setdefault(user, {})
+        if seen == GONE:
+            said.pop(center, None)
+        else:
+            said[center] = seen
+        if not said:
+            del self._said[user]
+        return self.of(user) != before
+
+    def forget(self, center: int) -> dict[int, Seen]:
+        """The center is gone for good; those who appear otherwise by it."""
+        users = [user for user, said in self._said.items() if center in said]
+        return {user: self.of(user) for user in users if self.hear(center, user, GONE)}

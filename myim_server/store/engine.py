@@ -17,6 +17,7 @@ from myim_server.refusals import StoreRefused
 from myim_server.secret_files import SecretRefused, read_secret
 from myim_server.store import checks
 from myim_server.store.accounts import Accounts
+from myim_server.store.blocks import Blocks
 from myim_server.store.changes import Changes
 from myim_server.store.database import MARIADB, MYSQL, SQLITE, Database, Tongue
 from myim_server.store.deletions import Deletions
@@ -93,6 +94,7 @@ class Store:
         self.group_cursors = twin_of(GroupCursors, broken)(database)
         self.group_purge = twin_of(GroupPurge, broken)(database, settings.group_days)
         self.group_roles = GroupRoles(database)
+        self.blocks = Blocks(database)
 
     def close(self) -> None:
         """Close the connections; idempotent."""

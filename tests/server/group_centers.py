@@ -84,7 +84,7 @@ class GroupCenter:
         store, router, metrics = base.town.store, base.router, base.metrics
         self.base = base
         self.hall = GroupHall(base.node, router.parties, router.inboxes, (store.groups, store.group_posts), gevent.spawn, metrics)
-        router.on_left = self.hall.left
+        router.on_left = lambda user, slot: self.hall.left(user)
         self.postings = Postings(base.node, store.group_posts, self.hall.rooms, gevent.spawn, (100, 0.0), metrics)
         self.confirmations = Confirmations(store.group_cursors, gevent.spawn, gevent.sleep, 0.0, metrics)
         people = (store.group_roles.officers, store.accounts.existing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from myim_server.chat.post_lane import PostLane, Taken
@@ -18,6 +19,10 @@ from myim_wire.messages import decode_messages
 
 GROUP, OTHER, NODE = 7, 8, 77
 ALICE, BOB = 1, 2
+
+
+def _posted(stage: Stage, time: int) -> None:
+    stage.post(time)
 
 
 class Table:
@@ -137,7 +142,7 @@ def test_what_the_store_refuses_is_refused_with_all_behind_it() -> None:
     stage.table.refuses = {2: PostRefused.MUTED, 3: PostRefused.MUTED}
     for time in (1, 2, 3):
         stage.post(time, is_first=time == 1)
-    stage.table.meanwhile = lambda: stage.post(4) and None
+    stage.table.meanwhile = partial(_posted, stage, 4)
     stage.run()
     assert stage.told == [(1, "1"), (2, "MUTED"), (3, "behind"), (4, "behind")]
     assert [post.time for batch in stage.table.batches for post in batch] == [1, 2, 3]
@@ -147,7 +152,7 @@ def test_a_store_that_fails_refuses_the_batch_and_what_was_taken_behind_it() -> 
     stage = Stage()
     stage.table.failures = [StoreUnavailable("away")]
     stage.post(1, is_first=True)
-    stage.table.meanwhile = lambda: stage.post(2) and None
+    stage.table.meanwhile = partial(_posted, stage, 2)
     stage.run()
     assert stage.told == [(1, "STORE_UNAVAILABLE"), (2, "behind")]
     assert not stage.post(3)
