@@ -226,7 +226,7 @@ class PresenceHall:
             if sends:
                 told = [ToldPresence(user, cast(Any, seen.state), seen.text) for user, seen in changes.items()]
                 for part in PresenceChanged.parted(told):
-                    data = encode_message(Command.PRESENCE, 0, 0, friend, 0, part.encode())
+                    data = encode_message(Command.PRESENCE, 0, 0, 0, 0, part.encode())
                     for send in sends:
                         send(data)
 
@@ -240,13 +240,13 @@ class PresenceHall:
     def online(self, asker: int, after: int, done: Callable[[OnlinePage], None]) -> None:
         """The friends that are online, by id above `after`; done gets the page, within about a second."""
         friends = sorted(friend for friend in self.circles.of(asker).friends if friend > after)[:_PAGE]
-        is_more = len(self.circles.of(asker).friends) > _PAGE and bool(friends) and max(self.circles.of(asker).friends) > friends[-1]
+        up_to = friends[-1] if len(friends) == _PAGE and max(self.circles.of(asker).friends) > friends[-1] else 0
         placed = self._placed(asker, friends)
         here = {one.user: _online(one, self._parts.node_id) for one in placed}
 
         def answer(found: Mapping[int, Online], is_complete: bool) -> None:
             online = [found[user] for user in sorted(found)]
-            done(OnlinePage(tuple(online), is_complete and self._parts.is_whole(), is_more))
+            done(OnlinePage.of(online, is_complete and self._parts.is_whole(), up_to))
 
         centers = set(self._parts.mesh.linked()) if friends else set()
         asking = Asking(centers, answer)
