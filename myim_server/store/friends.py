@@ -5,9 +5,9 @@ change is done is `friend_edits`', how rows become values `friend_rows`'.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, Select, select
 
 from myim_server.store import friend_locks, friend_roots, friend_rows, group_sql
 from myim_server.store.database import Database, cursor_of
@@ -68,12 +68,18 @@ class Friends:
         """The list's version, and the friends in one of its groups above the user id `after`, ascending; yields."""
         if after > _LAST_ID:
             return self.state(user).version, []
-        here = and_(friends.c.user == friend_lists.c.user, friends.c.friend_group == group, friends.c.friend > after)
+        version = select(friend_lists.c.version).where(friend_lists.c.user == user).scalar_subquery()
         # One statement, so that the friends are those of the version.
-        source = friend_rows.shown(friend_lists.outerjoin(friends, here))
-        statement = select(friend_lists.c.version, *friend_rows.FRIEND_COLUMNS).select_from(source).where(friend_lists.c.user == user)
-        rows = self._database.read(lambda c: c.execute(statement.order_by(friends.c.friend).limit(limit)).all())
-        return (rows[0][0] if rows else 0), [friend_rows.friend_of(row[1:]) for row in rows if row[1] is not None]
+        statement = friend_rows.listed(user).add_columns(version).where(friends.c.friend_group == group, friends.c.friend > after)
+        rows = self._database.read(lambda connection: connection.execute(statement.limit(limit)).all())
+        if not rows:
+            return self._database.write(lambda connection: self._empty_page(connection, user, statement.limit(limit)))
+        return rows[0][-1], [friend_rows.friend_of(row[:-1]) for row in rows]
+
+    def _empty_page(self, connection: Connection, user: int, statement: Select[*tuple[Any, ...]]) -> tuple[int, list[Friend]]:
+        """A page that seemed empty, which does not say of which version."""
+        version = _state(connection, user, self._database.tongue.locked).version
+        return version, [friend_rows.friend_of(row[:-1]) for row in connection.execute(statement)]
 
     def change(self, user: int, other: int, decide: Callable[[View], Sequence[Change]], now: int) -> Outcome | None:
         """Does what `decide` says about two users (other: 0 for the own list alone); None: there is no such user as the first; yields.
@@ -107,18 +113,19 @@ class Friends:
         if not found:
             return found
         ids = sorted(map(signed, found))
-        by = self._database.tongue.by("PRIMARY")
+        tongue = self._database.tongue
 
         def look(connection: Connection) -> None:
             cursor = cursor_of(connection)
             for some in group_sql.chunks(ids):
                 listed = numbers(some)
-                cursor.execute(f"SELECT user,GROUP_CONCAT(friend) FROM friends{by} WHERE user IN ({listed}) GROUP BY user")
+                source = f"friends{tongue.by('PRIMARY')} WHERE user IN ({listed})"
+                cursor.execute(f"SELECT user,GROUP_CONCAT(friend) FROM {source} GROUP BY user")
                 for user, text in cursor.fetchall():
                     found[unsigned(user)].update(unsigned(int(friend)) for friend in str(text).split(","))
-                for mine, others in (("user", "blocked"), ("blocked", "user")):
+                for mine, others, index in (("user", "blocked", "PRIMARY"), ("blocked", "user", "blocks_blocked")):
                     are_friends = f"friends.user=blocks.{mine} AND friend=blocks.{others}"
-                    source = f"blocks JOIN friends ON {are_friends} WHERE blocks.{mine} IN ({listed})"
+                    source = f"blocks{tongue.by(index)} JOIN friends ON {are_friends} WHERE blocks.{mine} IN ({listed})"
                     cursor.execute(f"SELECT blocks.{mine},blocks.{others} FROM {source}")
                     for user, other in cursor.fetchall():
                         found[unsigned(user)].discard(unsigned(other))
@@ -129,12 +136,13 @@ class Friends:
     def blocking(self, pairs: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
         """Those of the (user, sender) where the user blocks the sender; yields."""
         wanted = sorted({(signed(user), signed(sender)) for user, sender in pairs})
+        by = self._database.tongue.by("PRIMARY")
 
         def look(connection: Connection) -> set[tuple[int, int]]:
             cursor = cursor_of(connection)
             found: set[tuple[int, int]] = set()
             for some in group_sql.chunks(wanted):
-                cursor.execute(f"SELECT user,blocked FROM blocks WHERE {group_sql.keyed(('user', 'blocked'), some)}")
+                cursor.execute(f"SELECT user,blocked FROM blocks{by} WHERE {group_sql.keyed(('user', 'blocked'), some)}")
                 found.update((unsigned(user), unsigned(sender)) for user, sender in cursor.fetchall())
             return found
 

@@ -95,9 +95,10 @@ def test_one_of_two_that_ask_each_other_at_once_accepts(stores: tuple[Store, Sto
 def test_a_new_profile_is_in_the_list_of_who_became_a_friend_meanwhile(stores: tuple[Store, Store], users: list[int]) -> None:
     one, *others = users
     for round_ in range(5):
-        racing = [gevent.spawn(stores[0].profiles.set, one, ProfileChange(signature=f"round {round_}"))]
-        racing += [gevent.spawn(stores[1].friends.change, other, one, toggle, T0) for other in others]
+        setting = gevent.spawn(stores[0].profiles.set, one, ProfileChange(signature=f"round {round_}"))
+        racing = [gevent.spawn(stores[1].friends.change, other, one, toggle, T0) for other in others]
         gevent.joinall(racing, timeout=60, raise_error=True)
+        assert setting.get(timeout=60)
         for other in others:
             state = stores[1].friends.freshen(other, HASHING)
             assert state.root == root_from_scratch(stores[0], other)
@@ -124,8 +125,8 @@ def test_nothing_is_made_with_who_is_being_deleted(stores: tuple[Store, Store], 
             stores[1].friends.change(other, gone, decide_, T0)
 
     deletion = gevent.spawn(stores[0].accounts.delete, gone, T0)
-    gevent.joinall([*(gevent.spawn(pester, other) for other in others), deletion], timeout=60, raise_error=True)
-    assert deletion.value
+    gevent.joinall([gevent.spawn(pester, other) for other in others], timeout=60, raise_error=True)
+    assert deletion.get(timeout=60)
     for other in others:
         assert gone not in listed(stores[0], other)
         seen = view(stores[0], other, gone)
