@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
+from myim_wire.errors import ErrorCode, RemoteProtocolError
 from myim_wire.fields import Fields
 from myim_wire.packing import pack_map
 from myim_wire.request_forms import Bare, pack_op
@@ -257,7 +258,10 @@ class ExportPart:
     def decode(cls, content: bytes) -> ExportPart:
         """From the content."""
         fields = Fields.unpack(content)
-        return cls(fields.number("part", 32), fields.binary("data"), fields.truth("is_last"))
+        part = cls(fields.number("part", 32), fields.binary("data"), fields.truth("is_last"))
+        if len(part.data) > MAX_PART_BYTES:
+            raise RemoteProtocolError(ErrorCode.BAD_COMMAND, "a part of more than 48 KiB", field="data")
+        return part
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import { fromHex, join, toHex, u16, u32, u64, u8 } from "./bytes.mjs";
 import { ProtocolError } from "./errors.mjs";
 import { Fields, errorMap, renewalOf, serverList, userOf } from "./fields.mjs";
 import { FrameReader, encodeFrame } from "./frames.mjs";
+import { accountStructureOf } from "./accounts.mjs";
 import { canonicalFriends, canonicalGroups, friendStructureOf, hashList } from "./friends.mjs";
 import { answerOf, fetchOf, fetchedOf, pushOf, requestOf, settledNumber, splitGroupDelivered } from "./groups.mjs";
 import { x25519KeyPair } from "./hkdf.mjs";
@@ -133,7 +134,8 @@ function structureOf(message, isFromCenter) {
   if (message.command === COMMANDS.OFFLINE_FETCH && message.target) return isFromCenter ? fetchedOf : fetchOf;
   if (message.command === COMMANDS.TOKEN && isFromCenter) return renewalOf;
   if (message.command === COMMANDS.LOOKUP) return isFromCenter ? userOf : (fields) => (fields.has("user") ? fields.u64("user") : fields.text("name"));
-  return friendStructureOf(message.command, isFromCenter, messages.isReply(message));
+  const isReply = messages.isReply(message);
+  return accountStructureOf(message.command, isFromCenter, isReply) ?? friendStructureOf(message.command, isFromCenter, isReply);
 }
 
 function friendOf(one) {

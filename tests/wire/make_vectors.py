@@ -45,6 +45,7 @@ from tests.wire.group_examples import (
     STATE,
     TOLD,
 )  # fmt: skip
+from tests.wire.make_account_vectors import account_messages
 from tests.wire.make_friend_vectors import friend_messages, friends_vector
 from tests.wire.make_handshake_vectors import center_vector, hpke_vector, login_vector, rekey_vector
 from tests.wire.message_cases import message_case as _message
@@ -187,7 +188,8 @@ def messages_vector() -> dict[str, Any]:
     return {
         "about": "u64 values are decimal strings; address: [endpoint, center]; body: before the three u64; number, accepted: in the head "
         "of a group's message. bad: plaintexts of records",
-        "ping_asks": PING_ASK.hex(), "ping_answers": PING_ANSWER.hex(), "cases": cases + group_messages() + friend_messages(),
+        "ping_asks": PING_ASK.hex(), "ping_answers": PING_ANSWER.hex(),
+        "cases": cases + group_messages() + friend_messages() + account_messages(),
         "bad": [{"name": name, "bytes": data.hex(), "error": code} for name, data, code in bad_messages()],
     }  # fmt: skip
 
