@@ -17,7 +17,9 @@ from myim_server.account_commands import AccountCommands, AccountParts
 from myim_server.chat import export
 from myim_server.chat.account_desk import AccountDesk
 from myim_server.chat.departures import Departures, Tables
-from myim_server.chat.group_desk import News
+from myim_server.chat.friend_hall import FriendHall
+from myim_server.chat.friend_news import listed
+from myim_server.chat.group_hall import GroupHall
 from myim_server.chat.router import Router
 from myim_server.chat.vouching import Finder
 from myim_server.chat.warnings import Warnings
@@ -42,7 +44,7 @@ def build_accounts(
     router: Router,
     finder: Finder | None,
     requests: Requests,
-    tell_group: Callable[[News], None],
+    halls: tuple[GroupHall, FriendHall],
     callbacks: tuple[Callable[[], None], Callable[[], int]],
     metrics: Metrics,
 ) -> AccountServices:
@@ -60,8 +62,11 @@ def build_accounts(
         store.groups.of_user,
     )
     parts = AccountParts(desk, warnings, lambda user: export.cut(export.document(user, sources, wall())))
+    groups, friends = halls
     tables = Tables(store.deletions, store.groups, store.group_roles, store.throttles, store.receipts)
-    return AccountServices(AccountCommands(parts, requests, metrics), warnings, Departures(tables, tell_group, gevent.sleep, wall))
+    departures = Departures(tables, groups.tell, gevent.sleep, wall)
+    departures.on_friends_left = lambda lists: friends.give(listed(dict(lists)))  # each center its own: all see the account off
+    return AccountServices(AccountCommands(parts, requests, metrics), warnings, departures)
 
 
 def hear(generations: Generations, store: Store, accounts: AccountServices, depart: Callable[[], None]) -> None:
