@@ -1,5 +1,6 @@
 """MyIM's SDK: behave as a user. `Terminal.open`, `register` or `login`, then a `Client`; README.md shows a whole program."""
 
+from myim_client.account import OwnAccount
 from myim_client.client import Client
 from myim_client.errors import (
     BodyTooLarge,
@@ -28,6 +29,7 @@ from myim_client.events import (
     Handle,
     MessageArrived,
     MessageSettled,
+    NewTerminal,
     OfflineDone,
     Outcome,
     OutcomeKind,
@@ -35,7 +37,7 @@ from myim_client.events import (
     ReceiptArrived,
 )
 from myim_client.groups import Groups
-from myim_client.login import LoggedIn, ask_servers, login, register
+from myim_client.login import LoggedIn, ask_servers, change_password, delete_account, login, register
 from myim_client.profile import Account
 from myim_client.terminal import Terminal
 from myim_client.transaction import Transaction
@@ -62,12 +64,14 @@ __all__ = [
     "MessageSettled",
     "MyimError",
     "NameUnknown",
+    "NewTerminal",
     "NotConnected",
     "NotSettled",
     "OfflineDone",
     "Outcome",
     "OutcomeKind",
     "OutboxFull",
+    "OwnAccount",
     "PasswordNeeded",
     "ProfileRefused",
     "ReceiptArrived",
@@ -77,6 +81,8 @@ __all__ = [
     "Transaction",
     "WithinTransaction",
     "ask_servers",
+    "change_password",
+    "delete_account",
     "login",
     "register",
 ]

@@ -15,7 +15,17 @@ from dataclasses import replace
 
 from myim_client.arrivals import Arrivals
 from myim_client.errors import NotConnected
-from myim_client.events import Connected, DurableEvent, Event, Handle, MessageArrived, OfflineDone, PasswordNeeded, ReceiptArrived
+from myim_client.events import (
+    Connected,
+    DurableEvent,
+    Event,
+    Handle,
+    MessageArrived,
+    NewTerminal,
+    OfflineDone,
+    PasswordNeeded,
+    ReceiptArrived,
+)
 from myim_client.group_arrivals import Move
 from myim_client.group_courier import GroupCourier
 from myim_client.inbox import Inbox
@@ -23,8 +33,10 @@ from myim_client.outbox import Outbox
 from myim_client.profile import DAY_US, Profile
 from myim_client.questions import Answer, Question, Questions
 from myim_client.renewal import Renewal
+from myim_wire.account_contents import decode_account_push
 from myim_wire.bodies import decode_count, decode_error
 from myim_wire.contents import FoundUser, RenewedToken, Server, decode_servers, encode_lookup
+from myim_wire.errors import RemoteProtocolError
 from myim_wire.group_requests import GroupRequest
 from myim_wire.messages import ERROR, PING_ANSWER, PING_ASK, QOS1, REPLY, Command, Message, encode_message
 
@@ -148,6 +160,14 @@ class Courier:
             self._ask(Command.LOOKUP, 0, encode_lookup(who), answer)
             return question
 
+    def ask(self, command: Command, content: bytes) -> Question:
+        """Ask something that has no target; nothing but the reply follows from it. Raises NotConnected."""
+        with self.profile.lock:
+            self._check_online()
+            question = Question()
+            self._ask(command, 0, content, question.answer)
+            return question
+
     def ask_group(self, group: int, asked: GroupRequest) -> Question:
         """Ask something of a group [P-7.7]. Raises NotConnected."""
         with self.profile.lock:
@@ -266,6 +286,8 @@ class Courier:
             self._ignored += not self.outbox.reach(message)
         elif command == Command.SERVERS:
             self._listed(message.content, None)
+        elif command == Command.ACCOUNT:
+            self._account_pushed(message.content)
         else:
             self._ignored += 1
 
@@ -285,6 +307,16 @@ class Courier:
     def _listed(self, content: bytes, error: Exception | None) -> None:
         if error is None:
             self.take_servers(tuple(decode_servers(content)))
+
+    def _account_pushed(self, content: bytes) -> None:
+        try:
+            new = decode_account_push(content)
+        except RemoteProtocolError as error:
+            if error.field != "event":
+                raise
+            self._ignored += 1
+            return
+        self._note(NewTerminal(new.slot, new.name, new.address, new.time))
 
     def _renew(self, now: float) -> None:
         if self._renewal.is_due(self.account.renew_at, self._now_us(), now):

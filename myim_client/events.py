@@ -202,6 +202,19 @@ class OfflineDone:
 
 
 @dataclass(frozen=True, slots=True)
+class NewTerminal:
+    """Another terminal logged in to the account for the first time, at `time` (microseconds since 1970) from `address`.
+
+    It is told at once, and at each session until `client.account.acknowledge_terminal(slot)` or `revoke_terminal(slot)`.
+    """
+
+    slot: int
+    name: str
+    address: str
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
 class GroupChangeArrived:
     """`actor` did something to `user` (0: to the group itself) in `group`, whose version it made `version`; best effort.
 
@@ -229,5 +242,5 @@ class GroupsDone:
 
 DurableEvent = MessageArrived | GroupMessageArrived | ReceiptArrived | MessageSettled
 Event = (
-    DurableEvent | Connected | Disconnected | PasswordNeeded | OfflineDone | GroupChangeArrived | GroupLeft | GroupsDone
+    DurableEvent | Connected | Disconnected | PasswordNeeded | OfflineDone | NewTerminal | GroupChangeArrived | GroupLeft | GroupsDone
 )  # fmt: skip
