@@ -45,8 +45,11 @@ class Friends:
         """How a user's list is, its root right; yields."""
 
         def freshen(connection: Connection) -> ListState:
-            state = _state(connection, user, self._database.tongue.locked)
-            return state._replace(root=friend_roots.freshen(connection, user, hashing)[0], is_stale=False) if state.is_stale else state
+            tongue = self._database.tongue
+            state = _state(connection, user, tongue.locked)
+            if not state.is_stale:
+                return state
+            return ListState(state.version, friend_roots.freshen(connection, tongue, user, hashing)[0], False)
 
         return self._database.write(freshen)
 
@@ -57,7 +60,7 @@ class Friends:
         def differ(connection: Connection) -> Difference:
             state = _state(connection, user, self._database.tongue.locked)
             if state.is_stale:
-                root, groups = friend_roots.freshen(connection, user, hashing)
+                root, groups = friend_roots.freshen(connection, self._database.tongue, user, hashing)
             else:
                 root, groups = state.root, friend_rows.groups_of(connection, user)
             return Difference(state.version, root, groups, _changes(connection, user, (since, state.version), limits))

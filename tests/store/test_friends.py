@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import insert, update
 
 from bench.befriending import befriend_all
 from myim_server.refusals import RequestRefused
+from myim_server.store import friend_roots
 from myim_server.store.engine import Store, StoreSettings, open_store
 from myim_server.store.friend_changes import (
     Answered,
@@ -21,6 +23,7 @@ from myim_server.store.friend_changes import (
     Withdrawn,
 )
 from myim_server.store.friend_values import NO_ROOT, Hashing, ListState
+from myim_server.store.schema import friends, profiles
 from myim_wire.errors import ErrorCode
 from tests.store.friends import (
     HASHING,
@@ -29,6 +32,7 @@ from tests.store.friends import (
     ask,
     befriend,
     change,
+    hash_of,
     listed,
     root_from_scratch,
     root_of,
@@ -114,6 +118,18 @@ def test_a_group_larger_than_one_reading_is_hashed_whole(store: Store) -> None:
     befriend_all(store, [(one, other) for other in others])
     assert [friend.user for friend in store.friends.page(one, 0, 0, 1000)[1]] == others
     assert store.friends.freshen(one, HASHING).root == root_from_scratch(store, one)
+
+
+def test_the_longest_texts_are_hashed_whole(store: Store) -> None:
+    one, *others = make_users(store, friend_roots.READ_AT_ONCE + 2)
+    befriend_all(store, [(one, other) for other in others])
+    texts = {"display_name": "😀" * 64, "avatar": "😀" * 255, "signature": "😀" * 200}
+    rows = [{"user": other, "version": 1, "searchable": 0, "asking": 0, **texts} for other in others]
+    store._database.write(lambda connection: connection.execute(insert(profiles), rows))
+    store._database.write(lambda connection: connection.execute(update(friends).values(remark="😀" * 64)))
+    page = store.friends.page(one, 0, 0, 1000)[1]
+    assert len(page) == len(others) and page[0].signature == texts["signature"]
+    assert store.friends.freshen(one, HASHING).root == root_of([view(store, one).groups[0]._replace(hash=hash_of(page))])
 
 
 def test_a_refusal_changes_nothing(store: Store, users: list[int]) -> None:
