@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from myim_client.client import Client
+from myim_client.console_account import COMMANDS as ACCOUNT_COMMANDS
+from myim_client.console_account import AccountTalk
 from myim_client.console_words import why
 from myim_client.errors import MyimError, RequestRefused
 from myim_client.events import (
@@ -20,6 +22,7 @@ from myim_client.events import (
     Event,
     MessageArrived,
     MessageSettled,
+    NewTerminal,
     OfflineDone,
     OutcomeKind,
     PasswordNeeded,
@@ -30,6 +33,7 @@ from myim_client.printable import local_time, printable
 COMMANDS = {
     "/to NAME": "talk to NAME (or to @ID)",
     "/names": "the names known here",
+    **ACCOUNT_COMMANDS,
     "/help": "this",
     "/quit": "leave; Ctrl-D does the same",
 }
@@ -46,6 +50,7 @@ class Chat:
         self._client = client
         self._login_with = login_with or f"myim login {client.name}"
         self._say = say
+        self._account = AccountTalk(client, say)
         self.target: int | None = None
         self.is_over = False
         with client.transaction() as transaction:
@@ -80,8 +85,10 @@ class Chat:
             self.is_over = True
         elif word == "/help":
             for command, meaning in COMMANDS.items():
-                self._say(f"  {command:10} {meaning}")
+                self._say(f"  {command:12} {meaning}")
             self._say("  ✓ stored for them   ✓✓ received   ✗ refused   ? unknown after 7 days")
+        elif word in self._account.words:
+            self._account.words[word](rest)
         else:
             self._say("! /help says what there is")
 
@@ -142,6 +149,8 @@ class Chat:
             return f"* connected to {event.server}"
         if isinstance(event, PasswordNeeded):
             return f"* {printable(event.reason)}; leave and run: {printable(self._login_with)}"
+        if isinstance(event, NewTerminal):
+            return self._account.warning(event)
         if isinstance(event, OfflineDone):
             return f"* {event.count} message{'s' * (event.count != 1)} had waited for you" if event.count else ""
         if isinstance(event, Disconnected):

@@ -1,7 +1,7 @@
 """The login connection as the terminal walks it [P-4]: register, log in, change the password, end the account, ask for servers.
 
-What a login gives goes into the profile. The handshake itself is `myim_wire.login_handshake`; here are the socket, the pin, the deadline and
-the words for people. The password is never kept.
+What a login gives goes into the profile. The handshake itself is `myim_wire.login_handshake`; here are the socket, the pin, the
+deadline and the words for people. The password is never kept.
 """
 
 from __future__ import annotations
