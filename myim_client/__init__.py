@@ -22,6 +22,9 @@ from myim_client.events import (
     Connected,
     Disconnected,
     Event,
+    FriendAccepted,
+    FriendListChanged,
+    FriendRequested,
     GroupChangeArrived,
     GroupLeft,
     GroupMessageArrived,
@@ -34,8 +37,11 @@ from myim_client.events import (
     Outcome,
     OutcomeKind,
     PasswordNeeded,
+    PresenceChanged,
     ReceiptArrived,
 )
+from myim_client.friend_courier import FriendPresence
+from myim_client.friends import Friends
 from myim_client.groups import Groups
 from myim_client.login import LoggedIn, ask_servers, change_password, delete_account, login, register
 from myim_client.profile import Account
@@ -50,6 +56,11 @@ __all__ = [
     "Connected",
     "Disconnected",
     "Event",
+    "FriendAccepted",
+    "FriendListChanged",
+    "FriendPresence",
+    "FriendRequested",
+    "Friends",
     "GroupChangeArrived",
     "GroupLeft",
     "GroupMessageArrived",
@@ -73,6 +84,7 @@ __all__ = [
     "OutboxFull",
     "OwnAccount",
     "PasswordNeeded",
+    "PresenceChanged",
     "ProfileRefused",
     "ReceiptArrived",
     "RequestRefused",

@@ -20,6 +20,7 @@ from myim_client.account import OwnAccount
 from myim_client.courier import Courier
 from myim_client.errors import ClientClosed, LoginNeeded, MyimError, NameUnknown, NotConnected, RequestRefused, WithinTransaction
 from myim_client.events import Durable, DurableEvent, Event, Handle
+from myim_client.friends import Friends
 from myim_client.groups import Groups
 from myim_client.inbox import Inbox
 from myim_client.itinerary import Itinerary
@@ -87,6 +88,8 @@ class Client:
         )  # fmt: skip
         self._is_started = False
         self.account = OwnAccount(self.courier.ask, self._journey.flush, lambda: self.profile.is_within, self._change_password)
+        self.friends = Friends(self.courier, self._journey.flush)
+        self.presence, self.profile_of, self.set_profile = self.friends.presence, self.friends.profile_of, self.friends.set_profile
         self.groups = Groups(self.courier.ask_group, self._journey.flush, lambda: self.profile.is_within, self._known_groups)
 
     def __enter__(self) -> Client:

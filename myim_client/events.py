@@ -215,6 +215,40 @@ class NewTerminal:
 
 
 @dataclass(frozen=True, slots=True)
+class FriendRequested:
+    """`user` asks to be a friend, with `words`; best effort: `client.friends.requests()` is the truth."""
+
+    user: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class FriendAccepted:
+    """`user` accepted to be a friend; best effort."""
+
+    user: int
+
+
+@dataclass(frozen=True, slots=True)
+class FriendListChanged:
+    """The friend list is another, at `version`: `client.friends.list()` has it already."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceChanged:
+    """A friend is seen otherwise than was told before (at first all are offline), with its status text; best effort.
+
+    `state`: "online", "away", "busy", "offline", or "unknown" where the center cannot say. Without a session all are unknown, untold.
+    """
+
+    user: int
+    state: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class GroupChangeArrived:
     """`actor` did something to `user` (0: to the group itself) in `group`, whose version it made `version`; best effort.
 
@@ -243,4 +277,5 @@ class GroupsDone:
 DurableEvent = MessageArrived | GroupMessageArrived | ReceiptArrived | MessageSettled
 Event = (
     DurableEvent | Connected | Disconnected | PasswordNeeded | OfflineDone | NewTerminal | GroupChangeArrived | GroupLeft | GroupsDone
+    | FriendRequested | FriendAccepted | FriendListChanged | PresenceChanged
 )  # fmt: skip
