@@ -40,10 +40,10 @@ from myim_wire.account_contents import (
 )
 from myim_wire.errors import ErrorCode
 from myim_wire.messages import Command, Message, encode_message
+from tests.client.calls import Call
 from tests.client.scene import Scene, take
 from tests.client.scripted_center import ME, SLOT, Session, make_profile, wait_until
 from tests.client.scripted_login import ScriptedLogin
-from tests.client.test_groups_api import Call
 
 PHONE = ListedTerminal(1, "phone", "0a1b2c3d", 1, 2, "192.0.2.9", True, False, True, False)
 LAPTOP = ListedTerminal(SLOT, "laptop", "98fedc76", 0, 3, "192.0.2.7", True, True, False, False)
