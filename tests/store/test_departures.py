@@ -13,6 +13,7 @@ from myim_server.refusals import StoreUnavailable
 from myim_server.store.engine import Store
 from myim_server.store.friend_changes import Blocked
 from myim_server.store.group_changes import Added, Asked
+from myim_server.store.schema import metadata
 from tests.store.friends import ask, befriend, change, set_profile
 from tests.store.groups import change as change_group
 from tests.store.groups import group_of, member_of, new_group, say, stored
@@ -20,6 +21,10 @@ from tests.store.messages import T0, message, put
 from tests.store.traces import traces
 
 SENT = {"offline_messages.user", "group_messages.user"}
+# Tables that are for no user, or (throttles) without an id, or filled only when an account has ended. A new one belongs here or is emptied.
+NOT_OF_USERS = {
+    "change_counter", "ticket_keys", "throttles", "nodes", "endpoints", "group_leftovers", "deletions", "friend_removals",
+}  # fmt: skip
 KEPT = {"changes.user", "deletions.user", "deletions.name", "friend_removals.friend", "receipts.target"}
 
 
@@ -141,9 +146,9 @@ def test_after_it_no_table_knows_the_user_but_for_what_others_wait_for(
     ann = users[0]
     furnish(store, users)
     before = traces(store, ann, "anns", "user0")
-    assert {"terminals.user", "networks.user", "logins.user", "profiles.user", "friends.user", "friends.friend"} <= before
-    assert {"blocks.user", "blocks.blocked", "friend_requests.user", "friend_requests.asker", "group_members.user"} <= before
-    assert {"chat_groups.owner", "chat_groups.creator", "group_pending.asked_by", "group_names.user", "held_receipts.user"} <= before
+    assert {place.split(".")[0] for place in before} == metadata.tables.keys() - NOT_OF_USERS
+    assert {"friends.friend", "blocks.blocked", "friend_requests.asker", "held_receipts.target", "held_receipts.user"} <= before
+    assert {"chat_groups.owner", "chat_groups.creator", "group_pending.asked_by"} <= before
     ceremony.end(ann)
     assert traces(store, ann, "anns", "user0") == SENT | KEPT
     assert store.throttles.read([throttles.terminal_counter(ann, 1)]) == {}
