@@ -182,7 +182,7 @@ class FriendsSection(Section):
     changes_kept: Annotated[int, Field(ge=0, le=100_000)] = 1000
     searches_per_minute: Count = 60
     asks_per_minute: Count = 60
-    profiles_per_minute: Count = 20
+    profiles_per_minute: Count = 10
 
 
 class TokensSection(Section):

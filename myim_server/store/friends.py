@@ -4,7 +4,7 @@ What must not live here: who may do what (`chat/friend_rules`, handed in as a de
 change is done is `friend_edits`', how rows become values `friend_rows`'.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, select
@@ -105,7 +105,7 @@ class Friends:
 
         return self._database.write(change)
 
-    # ------------------------------------------------------------------ for presence and delivery
+    # ------------------------------------------------------------------ for presence
 
     def friends_of(self, asked: Collection[int]) -> dict[int, set[int]]:
         """Each user's friends but for those with a block between them, in either direction; yields.
@@ -135,21 +135,6 @@ class Friends:
 
         self._database.read(look)
         return found
-
-    def blocking(self, pairs: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
-        """Those of the (user, sender) where the user blocks the sender; yields."""
-        wanted = sorted({(signed(user), signed(sender)) for user, sender in pairs})
-        by = self._database.tongue.by("PRIMARY")
-
-        def look(connection: Connection) -> set[tuple[int, int]]:
-            cursor = cursor_of(connection)
-            found: set[tuple[int, int]] = set()
-            for some in group_sql.chunks(wanted):
-                cursor.execute(f"SELECT user,blocked FROM blocks{by} WHERE {group_sql.keyed(('user', 'blocked'), some)}")
-                found.update((unsigned(user), unsigned(sender)) for user, sender in cursor.fetchall())
-            return found
-
-        return self._database.read(look) if wanted else set()
 
     # ------------------------------------------------------------------ requests and blocks
 

@@ -11,9 +11,10 @@ import pytest
 from sqlalchemy import event
 
 from myim_server.node import Node
+from myim_server.store.profile_values import ProfileChange
 from myim_wire.contents import FoundUser, encode_lookup
 from myim_wire.errors import ErrorCode
-from myim_wire.friend_contents import BlockedPage
+from myim_wire.friend_contents import BlockedPage, RequestPage
 from myim_wire.friend_hashes import NO_ROOT
 from myim_wire.friend_requests import (
     Accept,
@@ -24,6 +25,7 @@ from myim_wire.friend_requests import (
     GetProfiles,
     Ignore,
     ListBlocked,
+    ListRequests,
     MoveFriend,
     Refuse,
     Remark,
@@ -34,10 +36,10 @@ from myim_wire.friend_requests import (
     Unblock,
     Withdraw,
 )
-from myim_wire.messages import ERROR, REPLY, Command
+from myim_wire.messages import ERROR, Command, Message, decode_error
 from myim_wire.profile_contents import ProfilePage
 from tests.server.friend_terminals import Friendly, make_people, with_friends
-from tests.server.running import Person, add_terminal, make_person, start_node
+from tests.server.running import Person, RawTerminal, add_terminal, start_node
 
 
 @pytest.fixture
@@ -122,6 +124,13 @@ def test_a_terminals_changes_reach_the_users_other_terminals_and_not_itself(node
     version = one.change(Remark(two.person.user, "Bobby")).version
     assert [(push.event, push.version, push.user) for push in other.pushes()] == [("list", version, 0)]
     assert one.pushes() == two.pushes() == []
+
+
+def test_a_session_that_has_not_fetched_is_told_nothing(node: Node, one: Friendly, bob: Person) -> None:
+    silent = RawTerminal(node, bob)
+    one.change(Ask(bob.user))
+    assert RequestPage.decode(silent.ask(Command.FRIENDS, ListRequests().encode()).content).incoming
+    assert silent.inbox == []
 
 
 # ---------------------------------------------------------------------- groups and remarks
@@ -282,8 +291,6 @@ def test_one_friend_changed_of_500_is_at_most_1_kib(node: Node, alice: Person) -
         one.change(AddGroup(name, 1))
     one.sync()
     assert len(one.copy.friends) == 500
-    from myim_server.store.profile_values import ProfileChange
-
     store.profiles.set(friends[250], ProfileChange(display_name="d" * 64, avatar="a" * 255, signature="s" * 200))
     assert len(one.synced().encode()) <= 1024
     before = one.copy.fetched
@@ -327,28 +334,21 @@ def test_searches_and_requests_and_profiles_have_budgets(node: Node, alice: Pers
     for command, request, most in (
         (Command.FRIENDS, Search("somebody"), 60),
         (Command.FRIEND_CHANGE, Ask(1), 60),
-        (Command.SIGNATURE, SetProfile(signature=""), 20),
+        (Command.SIGNATURE, SetProfile(signature=""), 10),
     ):
-        codes = [decoded(one, command, request) for _ in range(most + 1)]
+        codes = [code_of(one.reply(command, request)) for _ in range(most + 1)]
         assert codes[-1] is ErrorCode.SLOW_DOWN and ErrorCode.SLOW_DOWN not in codes[:-1]
 
 
-def decoded(one: Friendly, command: Command, request: Any) -> ErrorCode | None:
-    reply = one.reply(command, request)
-    return one_code(reply.content) if reply.flags & ERROR else None
-
-
-def one_code(content: bytes) -> ErrorCode:
-    from myim_wire.messages import decode_error
-
-    return ErrorCode(decode_error(content).code)
+def code_of(reply: Message) -> ErrorCode | None:
+    return ErrorCode(decode_error(reply.content).code) if reply.flags & ERROR else None
 
 
 def test_malformed_requests_are_refused_with_the_field(one: Friendly) -> None:
     for command in (Command.FRIENDS, Command.FRIEND_CHANGE, Command.SIGNATURE):
         for content in (b"", b"\x80", b"\x81\xa2op\xa1x", b"\xff"):
             reply = one.ask(command, content)
-            assert reply.flags & ERROR and one_code(reply.content) is ErrorCode.BAD_COMMAND
+            assert code_of(reply) is ErrorCode.BAD_COMMAND
     assert one.refused(Ask(one.person.user)) is ErrorCode.BAD_COMMAND
     assert one.refused(Block(0)) is ErrorCode.NOT_ALLOWED
     assert one.refused(Ask((1 << 64) - 1, "")) is ErrorCode.NOT_ALLOWED
@@ -367,16 +367,3 @@ def test_asking_for_who_is_not_there_leaves_nothing_behind(node: Node, one: Frie
         one.refused(Block(user))
         one.change(RemoveFriend(user))
     assert rows(node, "friend_requests") == rows(node, "blocks") == 0 and rows(node, "friend_lists") <= 1
-
-
-def test_a_list_is_told_at_login(node: Node, tmp_path: Path) -> None:
-    person = make_person(node, "someone")
-    with_friends(node, person, 3)
-    store = node.store
-    assert store is not None
-    from myim_server.chat.friend_roots import FriendRoots
-
-    one = Friendly(node, person)
-    one.sync()
-    assert FriendRoots(store.friends).of(person.user) == (one.copy.version, one.copy.root)
-    assert REPLY

@@ -205,8 +205,7 @@ class Model(RuleBasedStateMachine):
         for user in self.users:
             self.check_list(user)
             self.check_requests(user)
-        pairs = [(one, two) for one in self.users for two in self.users]
-        assert self.store.friends.blocking(pairs) == self.blocks
+        assert {(one, two) for one, blocked in self.store.blocks.of(self.users).items() for two in blocked} == self.blocks
         hearing = {
             user: {friend for friend in self.friends[user] if not {(user, friend), (friend, user)} & self.blocks} for user in self.users
         }

@@ -252,7 +252,7 @@ def test_requests_between_two_are_over_when_they_are_friends(store: Store, users
     assert [[one.user for one in both] for both in store.friends.requests(users[0], 0, 9)] == [[users[2]], []]
 
 
-def test_blocks_are_listed_and_asked_for_in_pairs(store: Store) -> None:
+def test_blocks_are_listed_by_id(store: Store) -> None:
     one, *others = make_users(store, 5)
     for other in others[:3]:
         change(store, one, other, Blocked())
@@ -262,9 +262,7 @@ def test_blocks_are_listed_and_asked_for_in_pairs(store: Store) -> None:
     assert [user for user, _ in store.friends.blocked(one, 0, 9)] == [others[0], others[2]]
     assert store.friends.blocked(one, others[0], 9) == [(others[2], names[others[2]])]
     assert store.friends.blocked(one, LAST_ID + 1, 9) == [] == store.friends.blocked(one, 0, 0)
-    pairs = [(one, other) for other in others] + [(other, one) for other in others] + [(one, user) for user in range(2000)]
-    assert store.friends.blocking(pairs) == {(one, others[0]), (one, others[2])}
-    assert store.friends.blocking([]) == set()
+    assert store.blocks.of([one, *others]) == {one: {others[0], others[2]}, **{other: set() for other in others}}
 
 
 def test_friends_hear_of_each_other_unless_one_blocks_the_other(store: Store, users: list[int]) -> None:
@@ -301,7 +299,7 @@ def test_who_is_deleted_is_out_of_all_lists_and_nothing_is_left_between(settings
         assert found.root == root_from_scratch(store, other)
     assert store.friends.difference(others[0], versions[0] - 2, MANY, HASHING).changes is None, "one removal is remembered"
     assert store.friends.state(others[3]) == ListState(0, NO_ROOT, False)
-    assert store.friends.requests(others[3], 0, 9) == ([], []) and store.friends.blocking([(others[0], one), (one, others[0])]) == set()
+    assert store.friends.requests(others[3], 0, 9) == ([], []) and store.blocks.of([one, others[0]]) == {one: set(), others[0]: set()}
     assert store.friends.state(one) == ListState(0, NO_ROOT, False)
     assert not view(store, others[0], one).exists
     assert store.friends.change(one, others[0], lambda view: (Befriended(0),), T0) is None
