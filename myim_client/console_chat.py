@@ -14,12 +14,15 @@ from pathlib import Path
 from myim_client.client import Client
 from myim_client.console_account import COMMANDS as ACCOUNT_COMMANDS
 from myim_client.console_account import AccountTalk
+from myim_client.console_friends import COMMANDS as FRIEND_COMMANDS
+from myim_client.console_friends import FriendTalk, friend_completions
 from myim_client.console_words import why
 from myim_client.errors import MyimError, RequestRefused
 from myim_client.events import (
     Connected,
     Disconnected,
     Event,
+    FriendRequested,
     MessageArrived,
     MessageSettled,
     NewTerminal,
@@ -33,6 +36,7 @@ from myim_client.printable import local_time, printable
 COMMANDS = {
     "/to NAME": "talk to NAME (or to @ID)",
     "/names": "the names known here",
+    **FRIEND_COMMANDS,
     **ACCOUNT_COMMANDS,
     "/help": "this",
     "/quit": "leave; Ctrl-D does the same",
@@ -51,6 +55,7 @@ class Chat:
         self._login_with = login_with or f"myim login {client.name}"
         self._say = say
         self._account = AccountTalk(client, say)
+        self._friends = FriendTalk(client, say, self._name)
         self.target: int | None = None
         self.is_over = False
         with client.transaction() as transaction:
@@ -85,10 +90,12 @@ class Chat:
             self.is_over = True
         elif word == "/help":
             for command, meaning in COMMANDS.items():
-                self._say(f"  {command:12} {meaning}")
+                self._say(f"  {command:20} {meaning}")
             self._say("  ✓ stored for them   ✓✓ received   ✗ refused   ? unknown after 7 days")
         elif word in self._account.words:
             self._account.words[word](rest)
+        elif word in self._friends.words:
+            self._friends.words[word](rest)
         else:
             self._say("! /help says what there is")
 
@@ -113,7 +120,9 @@ class Chat:
 
     def show(self, events: list[Event]) -> None:
         """Events came: print them, and keep in one transaction that they were."""
-        self._client.learn_names(event.user for event in events if isinstance(event, MessageArrived))
+        self._client.learn_names(event.user for event in events if isinstance(event, MessageArrived | FriendRequested))
+        for line in self._friends.lines(events):
+            self._say(line)
         with self._client.transaction() as transaction:
             for event in events:
                 line = self._line(event, transaction.execute)
@@ -222,4 +231,5 @@ def run_chat(client: Client, home: Path, to: str | None, login_with: str) -> Non
 def completions(client: Client, text: str) -> list[str]:
     """What may become of the line `text`: a command, or /to and a known name."""
     words = [command.split()[0] for command in COMMANDS] + [f"/to {name}" for name in sorted(client.names().values())]
+    words += friend_completions(client)
     return [word for word in words if text and word.casefold().startswith(text.casefold()) and word != text]
