@@ -1,5 +1,6 @@
 """MyIM's SDK: behave as a user. `Terminal.open`, `register` or `login`, then a `Client`; README.md shows a whole program."""
 
+from myim_client.account import OwnAccount
 from myim_client.client import Client
 from myim_client.errors import (
     BodyTooLarge,
@@ -21,6 +22,9 @@ from myim_client.events import (
     Connected,
     Disconnected,
     Event,
+    FriendAccepted,
+    FriendListChanged,
+    FriendRequested,
     GroupChangeArrived,
     GroupLeft,
     GroupMessageArrived,
@@ -29,14 +33,18 @@ from myim_client.events import (
     MessageArrived,
     MessageExpired,
     MessageSettled,
+    NewTerminal,
     OfflineDone,
     Outcome,
     OutcomeKind,
     PasswordNeeded,
+    PresenceChanged,
     ReceiptArrived,
 )
+from myim_client.friend_courier import FriendPresence
+from myim_client.friends import Friends
 from myim_client.groups import Groups
-from myim_client.login import LoggedIn, ask_servers, login, register
+from myim_client.login import LoggedIn, ask_servers, change_password, delete_account, login, register
 from myim_client.profile import Account
 from myim_client.terminal import Terminal
 from myim_client.transaction import Transaction
@@ -49,6 +57,11 @@ __all__ = [
     "Connected",
     "Disconnected",
     "Event",
+    "FriendAccepted",
+    "FriendListChanged",
+    "FriendPresence",
+    "FriendRequested",
+    "Friends",
     "GroupChangeArrived",
     "GroupLeft",
     "GroupMessageArrived",
@@ -64,13 +77,16 @@ __all__ = [
     "MessageSettled",
     "MyimError",
     "NameUnknown",
+    "NewTerminal",
     "NotConnected",
     "NotSettled",
     "OfflineDone",
     "Outcome",
     "OutcomeKind",
     "OutboxFull",
+    "OwnAccount",
     "PasswordNeeded",
+    "PresenceChanged",
     "ProfileRefused",
     "ReceiptArrived",
     "RequestRefused",
@@ -79,6 +95,8 @@ __all__ = [
     "Transaction",
     "WithinTransaction",
     "ask_servers",
+    "change_password",
+    "delete_account",
     "login",
     "register",
 ]

@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from myim_client.account import OwnAccount
 from myim_client.courier import Courier
 from myim_client.errors import ClientClosed, LoginNeeded, MyimError, NameUnknown, NotConnected, RequestRefused, WithinTransaction
 from myim_client.events import Durable, DurableEvent, Event, Handle
+from myim_client.friends import Friends
 from myim_client.groups import Groups
 from myim_client.inbox import Inbox
 from myim_client.itinerary import Itinerary
@@ -28,7 +30,7 @@ from myim_client.profile import Profile
 from myim_client.questions import Question
 from myim_client.terminal import Terminal, fold_name
 from myim_client.transaction import Transaction, as_bytes
-from myim_wire.contents import FoundUser, Server
+from myim_wire.contents import FoundUser, Operation, Server
 from myim_wire.errors import ErrorCode
 from myim_wire.group_contents import GroupState
 
@@ -85,6 +87,9 @@ class Client:
             self._log_in_again if password else None, lambda: ask_servers(terminal, account.login_server),
         )  # fmt: skip
         self._is_started = False
+        self.account = OwnAccount(self.courier.ask, self._journey.flush, lambda: self.profile.is_within, self._change_password)
+        self.friends = Friends(self.courier, self._journey.flush)
+        self.presence, self.profile_of, self.set_profile = self.friends.presence, self.friends.profile_of, self.friends.set_profile
         self.groups = Groups(self.courier.ask_group, self._journey.flush, lambda: self.profile.is_within, self._known_groups)
 
     def __enter__(self) -> Client:
@@ -349,8 +354,15 @@ class Client:
 
     def _log_in_again(self) -> None:
         assert self._password is not None
+        self._log_in_as("login", self._password())
+
+    def _change_password(self, old: str, new: str) -> None:
+        with self._journey.logging_in:  # the session ends before the new token is here
+            self._log_in_as("password", old, new)
+
+    def _log_in_as(self, op: Operation, password: str, new_password: str = "") -> None:
         account = self.courier.account
-        log_in_to(self.profile, self.terminal, account.login_server, "login", account.name, self._password())
+        log_in_to(self.profile, self.terminal, account.login_server, op, account.name, password, new_password=new_password)
         self.courier.take_account()
 
     def _check_open(self) -> None:

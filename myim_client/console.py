@@ -1,15 +1,13 @@
-"""`myim`: the command line for people and scripts. Commands, passwords and exit codes live here; the chat itself is `console_chat`.
+"""`myim`: the command line for people and scripts. Commands and exit codes live here; the chat itself is `console_chat`.
 
 Exit codes: 0 done · 1 refused, unreachable, not settled in time, or interrupted · 2 the call itself is wrong (arguments, a file that
-cannot be used). Passwords come from the terminal, from stdin or from a private file, never from the arguments.
+cannot be used).
 """
 
 from __future__ import annotations
 
-import getpass
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,9 +15,11 @@ import click
 
 from myim_client.addresses import spelled
 from myim_client.client import Client
+from myim_client.console_account import delete_command, password_command
 from myim_client.console_groups import GroupNames
 from myim_client.console_inbox import print_inbox
-from myim_client.console_words import DEFAULT_HOME, DEFAULT_SERVER, how_to_log_in, why
+from myim_client.console_place import Place, password_options, read_password
+from myim_client.console_words import DEFAULT_HOME, DEFAULT_SERVER, why
 from myim_client.errors import (
     BodyTooLarge,
     LoginNeeded,
@@ -32,36 +32,9 @@ from myim_client.errors import (
 from myim_client.events import Handle, OutcomeKind, PasswordNeeded
 from myim_client.login import LoggedIn, login, register
 from myim_client.printable import local_time, printable
-from myim_client.profile import check_private
-from myim_client.terminal import Terminal
 
 CONNECT_SECONDS = 15.0
 LOOK_SECONDS = 0.2
-MAX_PASSWORD_BYTES = 4096
-
-
-class Place:
-    """Where the terminal's files and the login center are."""
-
-    def __init__(self, server: str, home: Path) -> None:
-        self.server = server
-        self.home = home
-
-    def terminal(self) -> Terminal:
-        """The terminal, made if this is its first use."""
-        return Terminal.open(self.home)
-
-    def client(self, name: str, **options: Any) -> Client:
-        """The client of a user who has logged in here."""
-        terminal = self.terminal()
-        try:
-            return Client(terminal, terminal.profile_path(self.server, name), **options)
-        except LoginNeeded as error:
-            raise LoginNeeded(f"{error}\nTry: {self.how_to_log_in(name)}") from None
-
-    def how_to_log_in(self, name: str) -> str:
-        """What to type to log in as `name` here."""
-        return how_to_log_in(self.server, self.home, name)
 
 
 def stop(message: str, code: int) -> NoReturn:
@@ -96,7 +69,6 @@ def _server_option(_: click.Context, __: click.Parameter, value: str) -> str:
 
 
 _HOME = click.Path(file_okay=False, path_type=Path)
-_SECRET_FILE = click.Path(exists=True, dir_okay=False, allow_dash=False, path_type=Path)
 _EXIT_CODES = "Exit codes: 0 done, 1 refused or failed, 2 wrong call."
 
 
@@ -107,43 +79,6 @@ _EXIT_CODES = "Exit codes: 0 done, 1 refused or failed, 2 wrong call."
 def main(ctx: click.Context, server: str, home: Path) -> None:
     """Talk over MyIM."""
     ctx.obj = Place(server, home.expanduser())
-
-
-def password_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Where a password may come from; without either it is asked for on the terminal."""
-    command = click.option("--password-stdin", is_flag=True, help="Read the password from the first line of stdin.")(command)
-    return click.option("--password-file", type=_SECRET_FILE, help="Read it from a file of mode 0600.")(command)
-
-
-def read_password(is_stdin: bool, file: Path | None, is_new: bool) -> str:
-    """The password, from where the options say. Exits with 2 if there is none to be had."""
-    if is_stdin and file:
-        raise click.UsageError("--password-stdin and --password-file exclude each other")
-    if file:
-        try:
-            check_private(file)
-            return _first_line(file.read_bytes()[:MAX_PASSWORD_BYTES])
-        except OSError as error:
-            raise click.UsageError(f"{file}: {error.strerror}") from None
-    if is_stdin:
-        return _first_line(sys.stdin.buffer.readline(MAX_PASSWORD_BYTES))
-    if not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask for the password; use --password-stdin or --password-file")
-    password = getpass.getpass("Password: ")
-    if is_new and getpass.getpass("Again: ") != password:
-        raise click.UsageError("the two passwords differ")
-    return password
-
-
-def _first_line(content: bytes) -> str:
-    line = content.split(b"\n", 1)[0].rstrip(b"\r")
-    try:
-        password = line.decode()
-    except UnicodeDecodeError:
-        raise click.UsageError("the password is not UTF-8") from None
-    if not password:
-        raise click.UsageError("the password is empty")
-    return password
 
 
 @main.command("register")
@@ -178,6 +113,10 @@ def _welcome(logged_in: LoggedIn, is_new: bool) -> None:
             word for word, is_so in (("terminal", logged_in.is_new_terminal), ("network", logged_in.is_new_network)) if is_so
         )
         click.echo(f"Note: the first login of this account from this {what}.")
+
+
+main.add_command(password_command)
+main.add_command(delete_command)
 
 
 @main.command("unpin")

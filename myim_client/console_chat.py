@@ -12,6 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from myim_client.client import Client
+from myim_client.console_account import COMMANDS as ACCOUNT_COMMANDS
+from myim_client.console_account import AccountTalk
+from myim_client.console_friends import COMMANDS as FRIEND_COMMANDS
+from myim_client.console_friends import FriendTalk, friend_completions
 from myim_client.console_groups import GROUP_COMMANDS, GroupConsole, GroupNames, change_line
 from myim_client.console_words import why
 from myim_client.errors import MyimError, RequestRefused
@@ -25,6 +29,7 @@ from myim_client.events import (
     MessageArrived,
     MessageExpired,
     MessageSettled,
+    NewTerminal,
     OfflineDone,
     OutcomeKind,
     PasswordNeeded,
@@ -38,6 +43,8 @@ COMMANDS = {
     "/to #GROUP": "talk to a group (by its name, or #ID)",
     "/group": "what can be done with groups",
     "/names": "the names known here",
+    **FRIEND_COMMANDS,
+    **ACCOUNT_COMMANDS,
     "/help": "this",
     "/quit": "leave; Ctrl-D does the same",
 }
@@ -57,6 +64,8 @@ class Chat:
         self._client = client
         self._login_with = login_with or f"myim login {client.name}"
         self._say = say
+        self._account = AccountTalk(client, say)
+        self._friends = FriendTalk(client, say, self._name)
         self.target: int | None = None
         self.group: int | None = None
         self.is_over = False
@@ -101,8 +110,12 @@ class Chat:
             self.is_over = True
         elif word == "/help":
             for command, meaning in COMMANDS.items():
-                self._say(f"  {command:10} {meaning}")
+                self._say(f"  {command:20} {meaning}")
             self._say("  ✓ stored for them   ✓✓ received   ✓ number 7: in a group   ✗ refused   ? unknown after 7 days")
+        elif word in self._account.words:
+            self._account.words[word](rest)
+        elif word in self._friends.words:
+            self._friends.words[word](rest)
         else:
             self._say("! /help says what there is")
 
@@ -135,6 +148,8 @@ class Chat:
     def show(self, events: list[Event]) -> None:
         """Events came: print them, and keep in one transaction that they were."""
         self._learn(events)
+        for line in self._friends.lines(events):
+            self._say(line)
         with self._client.transaction() as transaction:
             for event in events:
                 line = self._line(event, transaction.execute)
@@ -194,6 +209,8 @@ class Chat:
             return f"* connected to {event.server}"
         if isinstance(event, PasswordNeeded):
             return f"* {printable(event.reason)}; leave and run: {printable(self._login_with)}"
+        if isinstance(event, NewTerminal):
+            return self._account.warning(event)
         if isinstance(event, OfflineDone):
             return f"* {event.count} message{'s' * (event.count != 1)} had waited for you" if event.count else ""
         if isinstance(event, Disconnected):
@@ -279,4 +296,5 @@ def completions(client: Client, text: str) -> list[str]:
     """What may become of the line `text`: a command, or /to and a known name or group."""
     words = sorted({command.split()[0] for command in COMMANDS}) + [f"/to {name}" for name in sorted(client.names().values())]
     words += [f"/to {label}" for label in GroupNames(client).labels()] + [" ".join(command.split()[:2]) for command in GROUP_COMMANDS]
+    words += friend_completions(client)
     return [word for word in words if text and word.casefold().startswith(text.casefold()) and word != text]

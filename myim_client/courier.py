@@ -1,7 +1,8 @@
 """What a message from the center means, and which messages go to it next: one client's duties of [P-8], without a socket or a thread.
 
-The courier joins `outbox`, `arrivals` and `group_courier`, the `inbox` and the `profile`. It takes decoded messages and gives encoded
-ones; who reads, seals and writes is `link` and `journey`. Everything here runs under the profile's lock. Clocks and chance are handed in.
+The courier joins `outbox`, `arrivals`, `group_courier` and `friend_courier`, the `inbox` and the `profile`. It takes decoded messages
+and gives encoded ones; who reads, seals and writes is `link` and `journey`. Everything here runs under the profile's lock. Clocks and
+chance are handed in.
 
 Order of durability: a message is in the file before it is sent; a name is in the seen-set, flushed together with the application's
 own data, before it is confirmed. What a crash may undo without harm (a settling, a cached name) waits for the next commit.
@@ -15,7 +16,18 @@ from dataclasses import replace
 
 from myim_client.arrivals import Arrivals
 from myim_client.errors import NotConnected
-from myim_client.events import Connected, DurableEvent, Event, Handle, MessageArrived, OfflineDone, PasswordNeeded, ReceiptArrived
+from myim_client.events import (
+    Connected,
+    DurableEvent,
+    Event,
+    Handle,
+    MessageArrived,
+    NewTerminal,
+    OfflineDone,
+    PasswordNeeded,
+    ReceiptArrived,
+)
+from myim_client.friend_courier import Asked, FriendCourier
 from myim_client.group_arrivals import Move
 from myim_client.group_courier import GroupCourier
 from myim_client.inbox import Inbox
@@ -23,10 +35,13 @@ from myim_client.outbox import Outbox
 from myim_client.profile import DAY_US, Profile
 from myim_client.questions import Answer, Question, Questions
 from myim_client.renewal import Renewal
+from myim_wire.account_contents import decode_account_push
 from myim_wire.bodies import decode_count, decode_error
 from myim_wire.contents import FoundUser, RenewedToken, Server, decode_servers, encode_lookup
+from myim_wire.errors import RemoteProtocolError
 from myim_wire.group_requests import GroupRequest
 from myim_wire.messages import ERROR, PING_ANSWER, PING_ASK, QOS1, REPLY, Command, Message, encode_message
+from myim_wire.presence_contents import SetPresence
 
 PING_AFTER_SECONDS = 40.0
 DEAD_AFTER_SECONDS = 15.0
@@ -68,12 +83,13 @@ class Courier:
         self.account = profile.account()
         self.outbox = Outbox(profile, lambda: self.account, self._tell, has_settled_events, now_us, chance)
         self.groups = GroupCourier(profile, inbox, self._ask, self._tell, self._note, chance)
+        self.friends = FriendCourier(profile, self._ask, self._note, self._learn, chance)
         self.take_account()
 
     @property
     def ignored(self) -> int:
         """How many messages meant nothing here: replies to nothing, what a later release may send."""
-        return self._ignored + self.groups.ignored
+        return self._ignored + self.groups.ignored + self.friends.ignored
 
     def take_account(self) -> None:
         """Take up the account from the file, after a password login; the outbox is what memory says."""
@@ -121,7 +137,10 @@ class Courier:
             self._heard_at = now
             self._is_pinged = False
             self.is_online = True
+            self.friends.restart(now)
             self._ask(Command.OFFLINE_FETCH, 0, b"", self._fetched)
+            # in one record: who is invisible must not be seen between how it is to be seen and the fetch, which makes it seen [P-7.10]
+            self._control = [b"".join(self._control)]
             self._ask(Command.SERVERS, 0, b"", self._listed)
             self._note(Connected(server))
 
@@ -130,6 +149,7 @@ class Courier:
         with self.profile.lock:
             self.is_online = False
             self._questions.drop(reason)
+            self.friends.ended()
             self._deliver()
 
     def look_up(self, who: str | int) -> Question:
@@ -141,12 +161,31 @@ class Courier:
             def answer(content: bytes, error: Exception | None) -> None:
                 if error is None:
                     found = FoundUser.decode(content)
-                    self.names[found.user] = found.name
-                    self.profile.keep_name(found.user, found.name)
+                    self._learn(found.user, found.name)
                 question.answer(content, error)
 
             self._ask(Command.LOOKUP, 0, encode_lookup(who), answer)
             return question
+
+    def ask(self, command: Command, content: bytes) -> Question:
+        """Ask something that has no target; nothing but the reply follows from it. Raises NotConnected."""
+        with self.profile.lock:
+            self._check_online()
+            question = Question()
+            self._ask(command, 0, content, question.answer)
+            return question
+
+    def ask_friends(self, command: Command, asked: Asked) -> Question:
+        """Ask something about friends or profiles [P-7.15], [P-7.16]. Raises NotConnected."""
+        with self.profile.lock:
+            self._check_online()
+            return self.friends.request(command, asked)
+
+    def set_presence(self, presence: SetPresence) -> Question | None:
+        """How this terminal is to be seen from now on; None: no session just now, the next one begins so."""
+        with self.profile.lock:
+            self.friends.keep_presence(presence)
+            return self.friends.show_presence() if self.is_online else None
 
     def ask_group(self, group: int, asked: GroupRequest) -> Question:
         """Ask something of a group [P-7.7]. Raises NotConnected."""
@@ -164,6 +203,7 @@ class Courier:
             if not self.is_online:
                 return []
             self.groups.ask_due(now)
+            self.friends.ask_due(now)
             out, self._control = self._control, []
             user = self.account.user
             out += self.outbox.answers()
@@ -177,6 +217,7 @@ class Courier:
         with self.profile.lock:
             self._heard_at = now
             self._is_pinged = False
+            self.friends.at(now)
             try:
                 for message in messages:
                     if message.command == Command.USER_MESSAGE:
@@ -225,7 +266,8 @@ class Courier:
         """When (monotonic seconds) `tick` or `due` may have something to do without anything having come."""
         with self.profile.lock:
             times = [self._heard_at + PING_AFTER_SECONDS + (DEAD_AFTER_SECONDS if self._is_pinged else 0), now + KEEP_LATER_SECONDS]
-            times += [at for at in (self.outbox.sending.deadline(now), self.groups.deadline(now)) if at is not None]
+            parts = (self.outbox.sending, self.groups, self.friends)
+            times += [at for at in (part.deadline(now) for part in parts) if at is not None]
             return min(times)
 
     def take_servers(self, servers: tuple[Server, ...]) -> None:
@@ -266,6 +308,12 @@ class Courier:
             self._ignored += not self.outbox.reach(message)
         elif command == Command.SERVERS:
             self._listed(message.content, None)
+        elif command == Command.FRIEND_CHANGE:
+            self.friends.pushed(message.content)
+        elif command == Command.PRESENCE:
+            self.friends.presence_pushed(message.content)
+        elif command == Command.ACCOUNT:
+            self._account_pushed(message.content)
         else:
             self._ignored += 1
 
@@ -286,6 +334,16 @@ class Courier:
         if error is None:
             self.take_servers(tuple(decode_servers(content)))
 
+    def _account_pushed(self, content: bytes) -> None:
+        try:
+            new = decode_account_push(content)
+        except RemoteProtocolError as error:
+            if error.field != "event":
+                raise
+            self._ignored += 1
+            return
+        self._note(NewTerminal(new.slot, new.name, new.address, new.time))
+
     def _renew(self, now: float) -> None:
         if self._renewal.is_due(self.account.renew_at, self._now_us(), now):
             self._ask(Command.TOKEN, 0, b"", self._renewed)
@@ -296,6 +354,10 @@ class Courier:
             self.profile.keep_token(self.account)
         elif why := self._renewal.failed(error, self._heard_at):
             self._note(PasswordNeeded(why))
+
+    def _learn(self, user: int, name: str) -> None:
+        self.names[user] = name
+        self.profile.keep_name(user, name)
 
     def _tell(self, event: Event) -> None:
         self._arrived.append(event)

@@ -210,6 +210,53 @@ class MessageExpired:
 
 
 @dataclass(frozen=True, slots=True)
+class NewTerminal:
+    """Another terminal logged in to the account for the first time, at `time` (microseconds since 1970) from `address`.
+
+    It is told at once, and at each session until `client.account.acknowledge_terminal(slot)` or `revoke_terminal(slot)`.
+    """
+
+    slot: int
+    name: str
+    address: str
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class FriendRequested:
+    """`user` asks to be a friend, with `words`; best effort: `client.friends.requests()` is the truth."""
+
+    user: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class FriendAccepted:
+    """`user` accepted to be a friend; best effort."""
+
+    user: int
+
+
+@dataclass(frozen=True, slots=True)
+class FriendListChanged:
+    """The friend list is another, at `version`: `client.friends.list()` has it already."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceChanged:
+    """A friend is seen otherwise than was told before (at first all are offline), with its status text; best effort.
+
+    `state`: "online", "away", "busy", "offline", or "unknown" where the center cannot say. Without a session all are unknown, untold.
+    """
+
+    user: int
+    state: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class GroupChangeArrived:
     """`actor` did something to `user` (0: to the group itself) in `group`, whose version it made `version`; best effort.
 
@@ -237,5 +284,6 @@ class GroupsDone:
 
 DurableEvent = MessageArrived | GroupMessageArrived | ReceiptArrived | MessageSettled
 Event = (
-    DurableEvent | Connected | Disconnected | PasswordNeeded | OfflineDone | MessageExpired | GroupChangeArrived | GroupLeft | GroupsDone
+    DurableEvent | Connected | Disconnected | PasswordNeeded | OfflineDone | MessageExpired | NewTerminal | GroupChangeArrived | GroupLeft
+    | GroupsDone | FriendRequested | FriendAccepted | FriendListChanged | PresenceChanged
 )  # fmt: skip

@@ -47,6 +47,8 @@ class Journey:
         self._thread: threading.Thread | None = None
         self._number_step = 1
         self._logins = PasswordLogins()
+        self.logging_in = threading.Lock()  # held while the token is about to be another
+        self._token = b""
         self._is_password_asked = False
         self._needs_password = False
         self._is_refused = False
@@ -113,6 +115,7 @@ class Journey:
         if server is None:
             return self._failed(Ending.AGAIN, 0, "no server is known")
         account = self._courier.account
+        self._token = account.token
         number = self._courier.profile.next_connection_number(self._number_step)
         client = CenterClient(account.token, account.session_key, self._terminal_private, os.urandom(32), os.urandom(32), number)
         try:
@@ -197,7 +200,9 @@ class Journey:
             # the file is older than the center's memory (a backup came back): leap, for one by one may take for ever
             self._number_step = min(self._number_step * STALE_STEP, 1 << 40)
         if ending is Ending.LOG_IN:
-            self._log_in()
+            with self.logging_in:
+                if self._courier.account.token == self._token:  # else another thread logged in meanwhile
+                    self._log_in()
         if not self._is_list_fixed:
             itinerary.replace(self._courier.account.servers)
         is_round_over = itinerary.failed(self._is_refused)

@@ -1,7 +1,7 @@
-"""The login connection as the terminal walks it [P-4]: register, log in, ask for servers. What it gives goes into the profile.
+"""The login connection as the terminal walks it [P-4]: register, log in, change the password, end the account, ask for servers.
 
-The handshake itself is `myim_wire.login_handshake`; here are the socket, the pin, the deadline and the words for people. The
-password is never kept.
+What a login gives goes into the profile. The handshake itself is `myim_wire.login_handshake`; here are the socket, the pin, the
+deadline and the words for people. The password is never kept.
 """
 
 from __future__ import annotations
@@ -95,6 +95,25 @@ def login(
     return _log_in(terminal, server, "login", name, password, path, identity)
 
 
+def change_password(
+    terminal: Terminal, server: str, name: str, old: str, new: str, *, path: str | Path | None = None, identity: bytes | None = None
+) -> LoggedIn:
+    """Set the password `new`: all tokens of the user end, and this terminal is logged in anew; the rest as `login`.
+
+    A running client has its profile in use: `client.account.change_password` is its way.
+    """
+    return _log_in(terminal, server, "password", name, old, path, identity, new)
+
+
+def delete_account(terminal: Terminal, server: str, name: str, password: str, *, identity: bytes | None = None) -> None:
+    """End the account for good: everything of the user goes, its name rests for 40 days. Raises as `login`.
+
+    The profile stays as it is: what it holds is the application's to remove.
+    """
+    if _proven(terminal, server, "delete", name, password, identity).user:
+        raise ServerUnreachable(server, "it answered with something else")
+
+
 def ask_servers(terminal: Terminal, server: str) -> tuple[Server, ...]:
     """The server list of the login center, best first, without logging in [P-4.10]. Raises as `login`."""
     walk = _Walk(terminal, server, terminal.pin(server))
@@ -109,8 +128,9 @@ def ask_servers(terminal: Terminal, server: str) -> tuple[Server, ...]:
 
 
 def _log_in(
-    terminal: Terminal, server: str, op: Operation, name: str, password: str, path: str | Path | None, identity: bytes | None
-) -> LoggedIn:
+    terminal: Terminal, server: str, op: Operation, name: str, password: str, path: str | Path | None, identity: bytes | None,
+    new_password: str = "",
+) -> LoggedIn:  # fmt: skip
     path = Path(path) if path is not None else terminal.profile_path(server, name)
     # opened first: a profile in use, or a full disk, must not cost a login (a login ends the sessions of the one before)
     is_new = not path.exists()
@@ -118,7 +138,7 @@ def _log_in(
     try:
         if op == "register":
             _check_unused(profile)
-        logged_in = log_in_to(profile, terminal, server, op, name, password, identity)
+        logged_in = log_in_to(profile, terminal, server, op, name, password, identity, new_password)
     except BaseException:
         profile.close()
         if is_new:
@@ -140,16 +160,11 @@ def _check_unused(profile: Profile) -> None:
 
 
 def log_in_to(
-    profile: Profile, terminal: Terminal, server: str, op: Operation, name: str, password: str, identity: bytes | None = None
-) -> LoggedIn:
+    profile: Profile, terminal: Terminal, server: str, op: Operation, name: str, password: str, identity: bytes | None = None,
+    new_password: str = "",
+) -> LoggedIn:  # fmt: skip
     """As `login`, into an open profile. The identity is pinned once it is proven, whether or not the login succeeds."""
-    walk = _Walk(terminal, server, identity or terminal.pin(server))
-    try:
-        # before any secret goes out, and whatever becomes of it: who stands between at the first login is noticed at the second
-        _keep_identity(terminal, server, walk.greet(), is_known=identity is not None)
-        grant = walk.present(op, name, password)
-    finally:
-        walk.close()
+    grant = _proven(terminal, server, op, name, password, identity, new_password)
     now_us = time.time_ns() // 1000
     account = Account(
         login_server=server, user=grant.user, name=grant.name, slot=grant.slot, terminal_key=terminal.public_key, token=b"",
@@ -157,6 +172,18 @@ def log_in_to(
     ).renewed(RenewedToken(grant.token, grant.session_key, grant.issued, grant.expires), now_us)  # fmt: skip
     profile.log_in(account)
     return LoggedIn(account, profile.path, grant.last_login, grant.new_terminal, grant.new_network)
+
+
+def _proven(
+    terminal: Terminal, server: str, op: Operation, name: str, password: str, identity: bytes | None, new_password: str = ""
+) -> Grant:
+    walk = _Walk(terminal, server, identity or terminal.pin(server))
+    try:
+        # before any secret goes out, and whatever becomes of it: who stands between at the first login is noticed at the second
+        _keep_identity(terminal, server, walk.greet(), is_known=identity is not None)
+        return walk.present(op, name, password, new_password)
+    finally:
+        walk.close()
 
 
 def _keep_identity(terminal: Terminal, server: str, shown: bytes, is_known: bool) -> None:
@@ -189,14 +216,14 @@ class _Walk:
         assert isinstance(event, IdentityShown)
         return event.identity
 
-    def present(self, op: Operation, name: str, password: str) -> Grant:
+    def present(self, op: Operation, name: str, password: str, new_password: str) -> Grant:
         """Flights 3 to 6."""
         event = self.step(self.client.present_terminal())
         assert isinstance(event, ServerKeyCertified)
         # hashing waits in a queue at the center; the handshake's own deadline does not count that
         self._deadline = time.monotonic() + DECISION_SECONDS
         try:
-            frame = self.client.credentials(op, name, password, platform.node()[:64])
+            frame = self.client.credentials(op, name, password, platform.node()[:64], new_password)
         except (LocalProtocolError, UnicodeEncodeError):
             raise LoginRefused(ErrorCode.LOGIN_FAILED, "no name or password can be so long, or made of such characters") from None
         event = self.step(frame)

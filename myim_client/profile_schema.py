@@ -1,7 +1,7 @@
 """The tables of a profile, and how a file of an earlier release comes to have them. No rows are read or written here.
 
-Version 1: account, outbox, seen-set, names. Version 2: groups, and posts in the outbox. Each step is one transaction; a file that was
-taken further is refused by the release before, as every release refuses what it does not know.
+Version 1: account, outbox, seen-set, names. Version 2: groups, and posts in the outbox. Version 3: friends, and the own presence. Each
+step is one transaction; a file that was taken further is refused by the release before, as every release refuses what it does not know.
 """
 
 from __future__ import annotations
@@ -28,6 +28,13 @@ CREATE TABLE myim_groups (id INTEGER PRIMARY KEY, name TEXT NOT NULL, descriptio
   muted_until INTEGER NOT NULL, joined INTEGER NOT NULL);
 CREATE TABLE myim_group_positions (id INTEGER PRIMARY KEY, position INTEGER NOT NULL);
 CREATE TABLE myim_group_shown (id INTEGER NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (id, number)) WITHOUT ROWID;
+""",
+    """
+CREATE TABLE myim_friend_list (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL, root BLOB NOT NULL);
+CREATE TABLE myim_friend_groups (id INTEGER PRIMARY KEY, name TEXT NOT NULL, position INTEGER NOT NULL);
+CREATE TABLE myim_friends (user INTEGER PRIMARY KEY, in_group INTEGER NOT NULL, name TEXT NOT NULL, remark TEXT NOT NULL,
+  display_name TEXT NOT NULL, avatar TEXT NOT NULL, signature TEXT NOT NULL);
+CREATE TABLE myim_presence (one INTEGER PRIMARY KEY CHECK (one = 1), state TEXT NOT NULL, text TEXT NOT NULL);
 """,
 )
 SCHEMA_VERSION = len(_STEPS)

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from myim_server.account_commands import AccountCommands
 from myim_server.chat.lane import Lane, Letter
 from myim_server.chat.lanes import Lanes
 from myim_server.chat.party import Party
 from myim_server.chat.router import Router
+from myim_server.friend_commands import FriendCommands
 from myim_server.group_commands import GroupCommands
 from myim_server.metrics import Metrics
 from myim_server.numbering import Numbering
 from myim_server.pace import Limits, Pace
+from myim_server.presence_commands import PresenceCommands
 from myim_server.refusals import RequestRefused, SessionRefused
 from myim_server.requests import Requests, Talk
 from myim_server.sessions import Session
@@ -58,11 +61,16 @@ class Commands:
         services: Services,
         requests: Requests,
         groups: GroupCommands,
+        friends: FriendCommands,
+        presence: PresenceCommands,
+        accounts: AccountCommands,
         metrics: Metrics,
     ) -> None:
         self._router = router
         self._requests = requests
         self._groups = groups
+        self._presence = presence
+        self._accounts = accounts
         self._lanes: Lanes = router.lanes
         self._numbering = numbering
         self._limits = limits
@@ -82,6 +90,12 @@ class Commands:
             Command.LOOKUP: self._look_up,
             Command.GROUP: groups.request,
             Command.GROUP_MESSAGE: groups.post,
+            Command.PRESENCE: presence.presence,
+            Command.FRIENDS_ONLINE: presence.online,
+            Command.FRIENDS: friends.list,
+            Command.FRIEND_CHANGE: friends.change,
+            Command.SIGNATURE: friends.profile,
+            Command.ACCOUNT: accounts.request,
         }
 
     def begin(self, party: Party, ticket: Any, rekey: Callable[[], bytes]) -> Talk:
@@ -93,6 +107,8 @@ class Commands:
         """A session ended."""
         self._talks.pop(talk.party, None)
         self._groups.end(talk)
+        self._presence.end(talk)
+        self._accounts.end(talk)
 
     # ------------------------------------------------------------------ a record's messages
 
@@ -272,8 +288,20 @@ class Commands:
         if len(talk.fetch_times) >= _MOST_FETCHES:
             raise RequestRefused(ErrorCode.SLOW_DOWN, "earlier fetches are not answered yet", retry_ms=1000)
         talk.fetch_times.append(message.time)
-        party = talk.party
+        if talk.has_begun:
+            if talk.party.inbox.is_fetching:
+                self._fetch(talk.party)
+            return
+        talk.has_begun = True
+        self._presence.begin(talk, lambda: self._begin(talk))
+
+    def _begin(self, talk: Talk) -> None:
+        """Whom the user blocks is known: it may be delivered to."""
+        self._fetch(talk.party)
         self._groups.begin(talk)
+        self._accounts.begin(talk)
+
+    def _fetch(self, party: Party) -> None:
         self._router.carry_out(party.inbox.fetch())
         self._router.carry_out(party.drain.want())
 

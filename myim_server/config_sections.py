@@ -5,105 +5,20 @@ to these defaults. Not here: reading files (`config_file`), and how values depen
 """
 
 import ipaddress
-import socket
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from myim_server.config_addresses import Address as Address
+from myim_server.config_addresses import PinnedCenter as PinnedCenter
+from myim_server.config_addresses import parse_address as parse_address
+from myim_server.config_addresses import parse_pinned_center
+
 Role = Literal["login", "center", "endpoint"]
 SQLITE_PREFIX = "sqlite:///"
-FINGERPRINT_DIGITS = 64
 LINK_DESCRIPTORS = 200  # unfinished handshakes, and more links than a cluster has
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where to listen, or what to tell others to dial: a host name or literal (IPv6 with its scope, without brackets) and a port."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
-
-    @property
-    def is_wildcard(self) -> bool:
-        """Whether it means every address of this machine: good to listen at, and nothing that anybody else could dial."""
-        try:
-            return socket.inet_aton(self.host) == bytes(4)  # "0" is one, too
-        except (OSError, UnicodeError):
-            pass
-        try:
-            address = ipaddress.IPv6Address(self.host)
-        except ValueError:
-            return False
-        return address.is_unspecified or (address.ipv4_mapped is not None and address.ipv4_mapped.is_unspecified)
-
-
-def parse_address(value: object) -> Address:
-    """`host:port` or `[v6]:port` to an Address. Raises ValueError that says what is wrong."""
-    if isinstance(value, Address):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("must be host:port, in quotes")
-    host, colon, port_text = value.rpartition(":")
-    if not colon or not host:
-        raise ValueError(f"must be host:port, not {value!r}")
-    if not port_text.isascii() or not port_text.isdecimal():
-        raise ValueError(f"port {port_text!r} is not a number")
-    if len(port_text) > 5 or not 0 <= int(port_text) <= 65535:
-        raise ValueError(f"port {port_text:.20} is not between 1 and 65535")
-    return Address(_parse_host(host), int(port_text))
-
-
-def _parse_host(host: str) -> str:
-    if host.startswith("[") and host.endswith("]"):
-        try:
-            ipaddress.IPv6Address(host[1:-1])
-        except ValueError:
-            raise ValueError(f"{host} is not an IPv6 address") from None
-        return host[1:-1]
-    if ":" in host:
-        raise ValueError(f"an IPv6 address needs brackets: [{host}]")
-    if len(host) > 255 or any(character.isspace() or character in "/@[]%" or not character.isprintable() for character in host):
-        raise ValueError(f"{host[:60]!r} is not a host")
-    return host
-
-
-@dataclass(frozen=True)
-class PinnedCenter:
-    """A center's link door, and the SHA-256 of its public key (64 hex digits): only the holder of that key is spoken to."""
-
-    address: Address
-    fingerprint: str
-
-    def __str__(self) -> str:
-        return f"{self.address}#{self.fingerprint}"
-
-
-def parse_pinned_center(value: object) -> PinnedCenter:
-    """`host:port#FINGERPRINT` to a PinnedCenter. Raises ValueError that says what is wrong."""
-    if isinstance(value, PinnedCenter):
-        return value
-    if not isinstance(value, str) or "#" not in value:
-        raise ValueError("must be host:port#FINGERPRINT, in quotes; `admin node-key` at the center prints its fingerprint")
-    address, _, fingerprint = value.partition("#")
-    if len(fingerprint) != FINGERPRINT_DIGITS or not set(fingerprint.lower()) <= set("0123456789abcdef"):
-        raise ValueError(f"the fingerprint after # must be {FINGERPRINT_DIGITS} hex digits, as `admin node-key` at the center prints it")
-    return PinnedCenter(parse_address(address), fingerprint.lower())
 
 
 def _to_tuple(value: object) -> object:
@@ -256,6 +171,20 @@ class GroupsSection(Section):
     walk_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600
 
 
+class FriendsSection(Section):
+    """`friends`: how many one user may have, and do so often, [P-7.15], [P-7.16]."""
+
+    friends: Annotated[int, Field(ge=1, le=5_000)] = 5000
+    groups: Annotated[int, Field(ge=1, le=127)] = 100
+    requests: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    blocked: Annotated[int, Field(ge=1, le=100_000)] = 5000
+    grace_seconds: Annotated[float, Field(gt=0, le=300)] = 15
+    changes_kept: Annotated[int, Field(ge=0, le=100_000)] = 1000
+    searches_per_minute: Count = 60
+    asks_per_minute: Count = 60
+    profiles_per_minute: Count = 10
+
+
 class TokensSection(Section):
     """`tokens`: how long a login lasts, [P-7.12]."""
 
@@ -330,6 +259,7 @@ class Config(Section):
     endpoint: EndpointSection = EndpointSection()
     delivery: DeliverySection = DeliverySection()
     groups: GroupsSection = GroupsSection()
+    friends: FriendsSection = FriendsSection()
     tokens: TokensSection = TokensSection()
     store: StoreSection = StoreSection()
     directory: DirectorySection = DirectorySection()

@@ -83,9 +83,8 @@ class GroupCommands:
         self._talks: dict[int, Talk] = {}  # of those that have posted, by terminal
 
     def begin(self, talk: Talk) -> None:
-        """A terminal has asked for what is stored, for the first time or again."""
-        if not talk.party.inbox.is_fetching:
-            self._parts.hall.begin(talk.party)
+        """A terminal has asked for what is stored, for the first time, and is delivered to."""
+        self._parts.hall.begin(talk.party)
 
     def end(self, talk: Talk) -> None:
         """A session ended."""

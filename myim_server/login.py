@@ -1,4 +1,4 @@
-"""The login center's door: one greenlet carries one login from HELLO to GRANT and closes.
+"""The login center's door: one greenlet carries one login, or change of an account, from HELLO to GRANT and closes.
 
 What lives here: the socket, the deadline, the bounds on how many log in at once, and which error leaves as an error flight. What must not:
 the bytes (`myim_wire.login_handshake`), who may log in (`chat.accounts`). Why only reading has a deadline: what the terminal sends is given
@@ -155,14 +155,19 @@ class LoginCenter(StreamServer):
         flights.send([self._decide(login, asked, host)])
 
     def _decide(self, login: LoginServer, asked: CredentialsReceived, host: str) -> bytes:
-        decide = self._accounts.register if asked.op == "register" else self._accounts.log_in
+        accounts = self._accounts
+        decide = {
+            "register": accounts.register, "login": accounts.log_in, "password": accounts.change_password, "delete": accounts.delete,
+        }  # fmt: skip
         try:
-            grant = decide(asked, host, self._clock())
+            grant = decide[asked.op](asked, host, self._clock())
         except RequestRefused as refusal:
             self._metrics.handshakes_failed[refusal.code.name] += 1
             return login.refuse(refusal.code, refusal.retry_ms or 0)
-        self._metrics.logins += 1
+        self._metrics.logins += asked.op != "delete"
         self._metrics.registrations += asked.op == "register"
+        self._metrics.passwords_changed += asked.op == "password"
+        self._metrics.accounts_deleted += asked.op == "delete"
         with self._turns.taken():
             return login.grant(grant)
 

@@ -39,10 +39,17 @@ COUNTERS: dict[str, str] = {
     "group_offers": "groups whose members here were told that something was posted, because no push of it came",
     "group_rows_purged": "group messages removed because every member has them, or because they expired",
     "group_bytes_purged": "bytes of bodies of these",
+    "friend_changes": "changes of friends, requests, blocks and friend groups that terminals asked for",
+    "friend_pushes": "pushes about friends that were sent to sessions",
     "messages_expired": "stored user messages that were removed because their target did not come in time",
     "rekeys": "keys renewed within a session",
     "logins": "logins that got a token",
     "registrations": "accounts made",
+    "passwords_changed": "passwords changed by their owners",
+    "accounts_deleted": "accounts deleted by their owners",
+    "terminals_revoked": "terminals that their owners logged out",
+    "terminals_warned_of": "warnings of a new terminal that were sent to sessions of its user",
+    "exports": "exports of all that is kept of a user that were begun",
     "tokens_renewed": "tokens renewed at this center",
     "mesh_bounced": "messages that a link to another center did not take, and that went through the store instead",
     "claims_refused": "messages refused because the center that sent them does not hold their sender's session",
@@ -88,10 +95,17 @@ class Metrics:
     group_offers: int
     group_rows_purged: int
     group_bytes_purged: int
+    friend_changes: int
+    friend_pushes: int
     messages_expired: int
     rekeys: int
     logins: int
     registrations: int
+    passwords_changed: int
+    accounts_deleted: int
+    terminals_revoked: int
+    terminals_warned_of: int
+    exports: int
     tokens_renewed: int
     mesh_bounced: int
     claims_refused: int

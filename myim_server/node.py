@@ -20,7 +20,7 @@ from gevent.pywsgi import WSGIServer
 from cluster.directory import Directory, Server
 from cluster.identity import make_identity
 from cluster.memory_directory import MemoryDirectory
-from myim_server import keys, node_parts
+from myim_server import keys, node_accounts, node_parts
 from myim_server.center import Center
 from myim_server.chat.peers import Peers
 from myim_server.chat.router import Router
@@ -52,6 +52,7 @@ _PURGE_ROWS = 1000
 _BETWEEN_PURGES_SECONDS = 0.1
 _THROTTLES_KEPT_SECONDS = 30 * 24 * 3600
 _DRAIN_SECONDS = 5.0
+_DEPART_SECONDS = 15.0
 
 _log = structlog.get_logger(__name__)
 
@@ -106,7 +107,7 @@ class Node:
         self.tickets = tickets = node_parts.open_tickets(config, store, secret)
         self._loops.add(_HOUR / 4, tickets.rotate)
         self._loops.add(config.tokens.poll_seconds, lambda: self._refresh(tickets))
-        self._loops.add(_HOUR, lambda: self._purge_throttles(store))
+        self._loops.add(_HOUR, lambda: self._purge_accounts(store))
         if config.is_linked:
             self._links = NodeLinks(config, make_identity(key.seed), secret, store.endpoints, self.metrics)
             self._directory = self._links.directory
@@ -146,18 +147,23 @@ class Node:
 
     def _build_center(self, store: Store, tickets: Tickets) -> None:
         config = self._config
-        reach = Reach(self._directory) if self._links is None else Reach(self._directory, self._links.locator, self._links.post)
+        links = self._links
+        reach = Reach(self._directory) if links is None else Reach(self._directory, links.locator, links.post, links.is_whole)
         role = self._role = node_parts.build_center(
-            config, self.node_id, store, tickets, reach, self._servers, self.metrics, self._is_worker
+            config, self.node_id, store, tickets, reach, self._servers, self._changed, self.metrics, self._is_worker
         )
         loops = self._loops
         loops.add(_TICK_SECONDS, role.janitor.tick)
         loops.add(config.delivery.sweep_seconds / 2, role.janitor.sweep)
         groups = role.groups
         loops.add(_TICK_SECONDS, groups.tick)
+        loops.add(_TICK_SECONDS, role.presence.hall.tick)
         loops.add(config.delivery.sweep_seconds / 2, groups.parts.hall.sweep)
         loops.add(config.groups.tidy_seconds, groups.janitor.tidy)
         loops.add(config.groups.walk_seconds, lambda: groups.janitor.walk(self._trusted_wall()))
+        accounts = role.accounts
+        loops.add(config.delivery.sweep_seconds / 2, accounts.warnings.sweep)
+        node_accounts.hear(role.generations, store, accounts, loops.add(_DEPART_SECONDS, accounts.departures.run))
         loops.add(_LOOK_AFTER_SECONDS, role.center.look_after)
         self._poll_generations = loops.add(config.tokens.poll_seconds, lambda: role.generations.poll(time.monotonic()))
         loops.add(_HOUR / 6, lambda: self._purge(store))
@@ -306,10 +312,10 @@ class Node:
         ]
 
     def _changed(self) -> None:
-        """A login raised a generation: centers look into the store at once."""
+        """A generation was raised here: centers look into the store at once."""
         if self._links is not None:
             self._links.changed()
-            self._poll_generations()
+        self._poll_generations()
 
     _poll_generations: Callable[[], None] = staticmethod(lambda: None)
 
@@ -340,10 +346,14 @@ class Node:
         if tickets.refresh() and self.center is not None:
             self.center.close_all(ErrorCode.TOKEN_REVOKED, "all ticket keys were dropped")
 
-    def _purge_throttles(self, store: Store) -> None:
-        before = wall_clock() - _THROTTLES_KEPT_SECONDS * 1_000_000
-        while store.throttles.purge(before, _PURGE_ROWS) >= _PURGE_ROWS:
+    def _purge_accounts(self, store: Store) -> None:
+        now = wall_clock()
+        while store.throttles.purge(now - _THROTTLES_KEPT_SECONDS * 1_000_000, _PURGE_ROWS) >= _PURGE_ROWS:
             gevent.sleep(_BETWEEN_PURGES_SECONDS)
+        if self._trusted_wall():
+            while store.logins.purge(now, _PURGE_ROWS) >= _PURGE_ROWS:
+                gevent.sleep(_BETWEEN_PURGES_SECONDS)
+            store.deletions.tidy(now)
 
     def _purge(self, store: Store) -> None:
         if not self._trusted_wall():

@@ -64,7 +64,7 @@ def build_groups(
     section, batch = config.groups, config.store
     spawn = gevent.spawn
     hall = GroupHall(node_id, router.parties, router.inboxes, (store.groups, store.group_posts), spawn, gevent.spawn_later, metrics)
-    router.on_left = hall.left
+    router.on_left = lambda user, slot: hall.left(user)
     postings = Postings(node_id, store.group_posts, hall.succession, spawn, (batch.batch_rows, batch.batch_linger_ms / 1000), metrics)
     confirmations = Confirmations(store.group_cursors, spawn, gevent.sleep, section.confirmation_linger_ms / 1000, metrics)
     limits = GroupLimits(section.members, section.per_user, section.pending)

@@ -274,6 +274,11 @@ class NodeLinks:
                 told.setdefault((one.host, one.port), server)
         return list(told.values())[: contents.MAX_SERVERS]
 
+    def is_whole(self) -> bool:
+        """Whether every center that is known of is linked."""
+        centers = {server.node for server in self.membership.servers() if server.role == "center"} - {self.node_id}
+        return centers <= set(self.mesh.linked())
+
     @property
     def has_other_servers(self) -> bool:
         """Whether terminals that leave have somewhere to go: another center that takes sessions, to be dialled or behind an endpoint.

@@ -25,6 +25,7 @@ from myim_server.chat import sabotage
 from myim_server.chat.accounts import Accounts
 from myim_server.chat.admission import Admission, LookUps
 from myim_server.chat.expiry import Expiry
+from myim_server.chat.friend_roots import FriendRoots
 from myim_server.chat.inbox import Window
 from myim_server.chat.janitor import Janitor
 from myim_server.chat.lane import Patience
@@ -38,7 +39,10 @@ from myim_server.config_sections import Address, Config
 from myim_server.keys import LoginKeys
 from myim_server.login import LoginCenter, LoginLimits
 from myim_server.metrics import Metrics
+from myim_server.node_accounts import AccountServices, build_accounts
+from myim_server.node_friends import Friends, build_friends
 from myim_server.node_groups import Groups, build_groups
+from myim_server.node_presence import PresenceRole, build_presence
 from myim_server.numbering import Numbering
 from myim_server.pace import Limits
 from myim_server.passwords import Passwords
@@ -50,7 +54,6 @@ from myim_server.throttles import TrustedNetworks
 from myim_server.tickets import Generations, Tickets
 from myim_wire import contents, peer_messages
 from myim_wire.errors import ErrorCode
-from myim_wire.login_flights import CredentialsReceived
 
 _BACKLOG = 4096
 _STALL_SECONDS = 0.05
@@ -159,6 +162,7 @@ def store_settings(config: Config) -> StoreSettings:
         offline_days=delivery.offline_days,
         group_days=config.groups.days,
         group_rows_per_group=config.groups.rows_per_group,
+        friend_removals=config.friends.changes_kept,
         sabotage=sabotage.asked_for(os.environ),
     )
 
@@ -190,8 +194,7 @@ def build_login(
 ) -> LoginCenter:
     """The login center, bound; changed: called when a login raised a generation. OSError."""
     section = config.login
-    accounts = _TellingAccounts(
-        changed,
+    accounts = Accounts(
         store.accounts,
         store.terminals,
         store.throttles,
@@ -201,24 +204,13 @@ def build_login(
         trusted=TrustedNetworks(section.trusted_networks),
         is_registration_open=section.registration == "open",
         registrations_per_address=section.registrations_per_address,
+        friends=FriendRoots(store.friends).of,
+        changed=changed,
     )
     limits = LoginLimits(section.max_handshakes, section.max_handshakes_per_address, section.handshake_seconds)
     login = LoginCenter((section.listen.host, section.listen.port), login_keys, accounts, servers, wall_clock, metrics, limits)
     login.build()
     return login
-
-
-class _TellingAccounts(Accounts):
-    """Accounts that say when a login ended what was before it."""
-
-    def __init__(self, changed: Callable[[], None], *parts: Any, **settings: Any) -> None:
-        super().__init__(*parts, **settings)
-        self._changed = changed
-
-    def log_in(self, asked: CredentialsReceived, address: str, now: int) -> contents.Grant:
-        grant = super().log_in(asked, address, now)
-        self._changed()
-        return grant
 
 
 class Reach(NamedTuple):
@@ -227,6 +219,7 @@ class Reach(NamedTuple):
     directory: Directory
     finder: Finder | None = None
     post: Post = Post(NoMesh())
+    is_whole: Callable[[], bool] = lambda: True  # whether all centers that are known of are linked
 
 
 class CenterRole(NamedTuple):
@@ -238,11 +231,15 @@ class CenterRole(NamedTuple):
     generations: Generations
     janitor: Janitor
     groups: Groups
+    friends: Friends
+    presence: PresenceRole
+    accounts: AccountServices
     expiry: Expiry
 
     def serve(self, peers: Peers) -> None:
         """Take what other centers say of groups, and of what expired."""
         self.groups.serve(peers)
+        self.presence.serve(peers, self.groups.peers)
         peers.table[peer_messages.EXPIRED] = self.expiry.take
 
     def send_away(self) -> int:
@@ -264,26 +261,48 @@ class CenterRole(NamedTuple):
 
 
 def build_center(
-    config: Config, node_id: int, store: Store, tickets: Tickets, reach: Reach, servers: Servers, metrics: Metrics, is_shared: bool
+    config: Config,
+    node_id: int,
+    store: Store,
+    tickets: Tickets,
+    reach: Reach,
+    servers: Servers,
+    changed: Callable[[], None],
+    metrics: Metrics,
+    is_shared: bool,
 ) -> CenterRole:
-    """The center, bound; is_shared: other workers listen at the same port. OSError, StoreUnavailable."""
+    """The center, bound; changed: called when a terminal raised a generation; is_shared: other workers listen at the same port.
+
+    OSError, StoreUnavailable.
+    """
     sessions = Sessions(config.center.sessions_per_user)
     generations = Generations(store.terminals, partial(_revoke, sessions), isolated_seconds=config.tokens.isolated_seconds)
     generations.poll(time.monotonic())
     router, around = _build_router(config, node_id, store, reach, sessions, metrics)
     admission = Admission(tickets, generations, store.terminals, time.monotonic, wall_clock)
     numbering = Numbering(store.nodes.boot(node_id, wall_clock()), wall_clock)
-    services = Services(LookUps(store.accounts), admission.renew, servers)
+    services = Services(LookUps(store.accounts, store.profiles), admission.renew, servers)
     limits, requests = _limits(config), Requests(metrics, gevent.spawn, _log_fault)
     groups = build_groups(config, node_id, store, router, reach.post, (numbering, limits, requests), wall_clock, metrics)
-    commands = Commands(router, numbering, limits, services, requests, groups.commands, metrics)
+    friends = build_friends(config, store, router, requests, wall_clock, metrics)
+    accounts = build_accounts(store, router, reach.finder, requests, (groups.parts.hall, friends.hall), (changed, wall_clock), metrics)
+    settings = (config.friends.grace_seconds, reach.is_whole)
+    presence = build_presence(node_id, store, router, around.shelf, friends.hall, reach.post, requests, settings)
+    router.on_left = partial(_left, groups, presence)
+    families = (groups.commands, friends.commands, presence.commands, accounts.commands)
+    commands = Commands(router, numbering, limits, services, requests, *families, metrics)
     outbound = Outbound(gevent.get_hub().loop.run_callback)
     parts = DoorParts(node_id, admission, router, commands, outbound, time.monotonic, os.urandom, metrics, structlog.get_logger())
     center = Center(_listener(config.center.listen, is_shared), _door_limits(config), parts)
     center.init_socket()
     metrics.watch("sessions", "terminals that are online here", lambda: len(sessions))
     expiry = Expiry(router.parties, reach.finder, reach.post)
-    return CenterRole(center, router, sessions, generations, Janitor(router, around), groups, expiry)
+    return CenterRole(center, router, sessions, generations, Janitor(router, around), groups, friends, presence, accounts, expiry)
+
+
+def _left(groups: Groups, presence: PresenceRole, user: int, slot: int) -> None:
+    groups.parts.hall.left(user)
+    presence.hall.left(user, slot)
 
 
 def _revoke(sessions: Sessions, user: int, slot: int | None, generation: int) -> None:

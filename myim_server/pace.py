@@ -34,6 +34,31 @@ class Limits(NamedTuple):
         return min(self.unsettled, self.unsettled_bytes // MAX_BODY_BYTES)
 
 
+class Budgets:
+    """How often each user may do one thing: a minute's worth at once, then at the rate of `per_minute`. `now`: monotonic seconds."""
+
+    def __init__(self, per_minute: int, remembered: int = 10_000) -> None:
+        """remembered: so many users are known before those whose budget is whole again are forgotten."""
+        self._per_minute = per_minute
+        self._remembered = remembered
+        self._spent: dict[int, tuple[float, float]] = {}  # user: (how much, at when)
+
+    def spend(self, user: int, now: float) -> float:
+        """Spends one; else the seconds until there is one to spend."""
+        spent, since = self._spent.get(user, (0.0, now))
+        left = max(0.0, spent - (now - since) * self._per_minute / 60)
+        if left + 1 > self._per_minute:
+            return (left + 1 - self._per_minute) * 60 / self._per_minute
+        if len(self._spent) >= self._remembered and user not in self._spent:
+            self._forget(now)
+        self._spent[user] = (left + 1, now)
+        return 0.0
+
+    def _forget(self, now: float) -> None:
+        rate = self._per_minute / 60
+        self._spent = {user: (spent, since) for user, (spent, since) in self._spent.items() if spent > (now - since) * rate}
+
+
 class Pace:
     """What one session did lately. `now`: monotonic seconds. Requests and messages are paced apart."""
 

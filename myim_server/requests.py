@@ -20,7 +20,7 @@ from myim_wire.messages import REPLY, Message, encode_error, encode_message
 class Talk:
     """One session's side of the conversation: its party, its ticket, its connection's rekey, its pace, what it posts to groups."""
 
-    __slots__ = ("party", "ticket", "rekey", "pace", "fetch_times", "is_renewing", "poster")
+    __slots__ = ("party", "ticket", "rekey", "pace", "fetch_times", "is_renewing", "poster", "has_begun")
 
     def __init__(self, party: Party, ticket: Any, rekey: Callable[[], bytes], pace: Pace) -> None:
         """rekey: seals the frame that answers a terminal's REKEY."""
@@ -30,6 +30,7 @@ class Talk:
         self.pace = pace
         self.fetch_times: list[int] = []
         self.is_renewing = False  # its token
+        self.has_begun = False  # it asked for what is stored
         self.poster: Any = None  # of the few that use groups, what `group_commands` keeps of them
 
 

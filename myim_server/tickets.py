@@ -280,6 +280,8 @@ class Generations:
         self._known: dict[tuple[int, int | None], int] = {}
         self._known_before: dict[tuple[int, int | None], int] = {}
 
+    on_raised: Callable[[int, int | None], None] = staticmethod(lambda user, slot: None)  # of all that the log tells, after `close`
+
     def poll(self, now: float) -> None:
         """Ask the store what was raised since the last poll; yields. Raises StoreUnavailable, and nothing was heard then."""
         if self._change_number is None:
@@ -291,6 +293,7 @@ class Generations:
                 self._keep(row.user_id, row.slot, row.generation)
                 # Known or not: a look-up may have met it first, and tells nobody who is online under an older one.
                 self._close(row.user_id, row.slot, row.generation)
+                self.on_raised(row.user_id, row.slot)
             if number - self._change_number > len(rows):
                 self._look_up_all()
             is_more = number != self._change_number

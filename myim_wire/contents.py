@@ -19,7 +19,8 @@ MAX_TERMINAL_CHARACTERS = 64
 KEY_BYTES = 32
 
 Role = Literal["center", "endpoint"]
-Operation = Literal["login", "register"]
+Operation = Literal["login", "register", "password", "delete"]
+OPERATIONS = ("login", "register", "password", "delete")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,29 +122,35 @@ class FoundUser:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a terminal logs in or registers with; `terminal` is what the owner calls the device [P-4.7]."""
+    """What a terminal logs in or registers with, changes the password by, or deletes the account; `terminal` is what the owner calls the
+    device; `new_password` only with "password" [P-4.7]."""
 
     op: Operation
     name: str
     password: str = field(repr=False)
     terminal: str | None = None
+    new_password: str = field(default="", repr=False)
 
     def encode(self) -> bytes:
         """The structure before padding."""
         fields: dict[str, object] = {"op": self.op, "name": self.name, "password": self.password}
         if self.terminal is not None:
             fields["terminal"] = self.terminal
+        if self.op == "password":
+            fields["new_password"] = self.new_password
         return pack_map(fields)
 
     @classmethod
     def decode(cls, content: bytes) -> Credentials:
         """From the structure after unpadding."""
         fields = Fields.unpack(content)
+        op = cast(Operation, fields.choice("op", OPERATIONS))
         return cls(
-            op=cast(Operation, fields.choice("op", ("login", "register"))),
+            op=op,
             name=fields.text("name"),
             password=fields.text("password"),
             terminal=fields.text("terminal", MAX_TERMINAL_CHARACTERS) if fields.has("terminal") else None,
+            new_password=fields.text("new_password") if op == "password" else "",
         )
 
 
@@ -158,7 +165,7 @@ class LastLogin:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a successful login gives [P-4.8]."""
+    """What a successful login gives; after a deletion user 0 and an empty token [P-4.8]."""
 
     user: int
     name: str

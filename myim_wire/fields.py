@@ -54,6 +54,14 @@ class Fields:
             raise self._bad(name)
         return value
 
+    def text_or_none(self, name: str, max_characters: int) -> str | None:
+        """A string of at most `max_characters`, None where it was left out."""
+        return self.text(name, max_characters) if name in self._values else None
+
+    def text_or_empty(self, name: str, max_characters: int) -> str:
+        """A string of at most `max_characters`, "" where it was left out."""
+        return self.text(name, max_characters) if name in self._values else ""
+
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
         """One of `choices`."""
         value = self.text(name)

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, TypeVar, cast
+from typing import Final, Literal, NamedTuple, cast
 
 from myim_wire.errors import ErrorCode, RemoteProtocolError
 from myim_wire.fields import Fields
 from myim_wire.group_requests import MAX_DESCRIPTION_CHARACTERS, MAX_NAME_CHARACTERS, MAX_WORDS_CHARACTERS, JoinRule, read_join
 from myim_wire.packing import pack_map
+from myim_wire.pages import fitting
 
 MAX_GROUPS_LISTED = 100
 MAX_MEMBERS_LISTED = 200
 MAX_PENDING_LISTED = 100
 MAX_STANDINGS = 500
-_PAGE_BYTES = 64_000  # of rows in a page, so that it fits a message with all around it
 
 Role = Literal["owner", "admin", "member", "invited", "requested", "none"]
 ROLES: Final = ("owner", "admin", "member", "invited", "requested", "none")
@@ -140,21 +140,6 @@ class ListedPending:
         )
 
 
-_Row = TypeVar("_Row", GroupState, ListedPending)
-
-
-def _fitting(rows: Iterable[_Row], max_count: int) -> tuple[tuple[_Row, ...], bool]:
-    """(the first of `rows`, which one message holds; whether that is not all)."""
-    fitting: list[_Row] = []
-    room = _PAGE_BYTES
-    for row in rows:
-        room -= len(pack_map(row.to_map()))
-        if room < 0 or len(fitting) == max_count:
-            return tuple(fitting), True
-        fitting.append(row)
-    return tuple(fitting), False
-
-
 @dataclass(frozen=True, slots=True)
 class GroupPage:
     """At most 100 groups of the asker, by id; `is_more`: ask again after the last."""
@@ -165,8 +150,8 @@ class GroupPage:
     @classmethod
     def of(cls, groups: Iterable[GroupState], is_more: bool) -> GroupPage:
         """The first of `groups` that one message holds: long texts in UTF-8 may leave room for 14 only."""
-        fitting, is_cut = _fitting(groups, MAX_GROUPS_LISTED)
-        return cls(fitting, is_more or is_cut)
+        fitted, is_cut = fitting(groups, MAX_GROUPS_LISTED, GroupState.to_map)
+        return cls(fitted, is_more or is_cut)
 
     def encode(self) -> bytes:
         """The content."""
@@ -211,8 +196,8 @@ class PendingPage:
     @classmethod
     def of(cls, pending: Iterable[ListedPending], is_more: bool) -> PendingPage:
         """The first of `pending` that one message holds: words in UTF-8 may leave room for 70 only."""
-        fitting, is_cut = _fitting(pending, MAX_PENDING_LISTED)
-        return cls(fitting, is_more or is_cut)
+        fitted, is_cut = fitting(pending, MAX_PENDING_LISTED, ListedPending.to_map)
+        return cls(fitted, is_more or is_cut)
 
     def encode(self) -> bytes:
         """The content."""

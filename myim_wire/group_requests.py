@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal, Self, cast
+from typing import ClassVar, Final, Literal, cast
 
 from myim_wire.errors import ErrorCode, RemoteProtocolError
 from myim_wire.fields import Fields
-from myim_wire.packing import pack_map
+from myim_wire.request_forms import After, Bare, OfUser, pack_op
 
 MAX_NAME_CHARACTERS = 64
 MAX_DESCRIPTION_CHARACTERS = 1000
@@ -32,10 +32,6 @@ def read_join(fields: Fields) -> JoinRule:
     return cast(JoinRule, fields.choice("join", JOINS))
 
 
-def _pack(op: str, **fields: object) -> bytes:
-    return pack_map({"op": op, **fields})
-
-
 @dataclass(frozen=True, slots=True)
 class Create:
     """Make a group whose owner is the asker; at most 1,000 users (ids) are invited to it. Answered with its GroupState."""
@@ -48,14 +44,14 @@ class Create:
 
     def encode(self) -> bytes:
         """The content."""
-        return _pack(self.op, name=self.name, description=self.description, join=self.join, invited=list(self.invited))
+        return pack_op(self.op, name=self.name, description=self.description, join=self.join, invited=list(self.invited))
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Create:
         """Read from the map."""
         return cls(
             name=fields.text("name", MAX_NAME_CHARACTERS),
-            description=fields.text("description", MAX_DESCRIPTION_CHARACTERS) if fields.has("description") else "",
+            description=fields.text_or_empty("description", MAX_DESCRIPTION_CHARACTERS),
             join=read_join(fields) if fields.has("join") else "invitation",
             invited=tuple(fields.numbers("invited", 64, MAX_INVITED)) if fields.has("invited") else (),
         )
@@ -70,12 +66,12 @@ class Join:
 
     def encode(self) -> bytes:
         """The content."""
-        return _pack(self.op, words=self.words)
+        return pack_op(self.op, words=self.words)
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Join:
         """Read from the map."""
-        return cls(fields.text("words", MAX_WORDS_CHARACTERS) if fields.has("words") else "")
+        return cls(fields.text_or_empty("words", MAX_WORDS_CHARACTERS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +83,7 @@ class Invite:
 
     def encode(self) -> bytes:
         """The content."""
-        return _pack(self.op, users=list(self.users))
+        return pack_op(self.op, users=list(self.users))
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Invite:
@@ -98,83 +94,50 @@ class Invite:
         return cls(users)
 
 
-class _Bare:
-    """A request that says nothing but what it is."""
-
-    __slots__ = ()
-    op: ClassVar[str]
-
-    def encode(self) -> bytes:
-        """The content."""
-        return _pack(self.op)
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> Self:
-        """Read from the map."""
-        return cls()
-
-
 @dataclass(frozen=True, slots=True)
-class Leave(_Bare):
+class Leave(Bare):
     """Be a member no more; or withdraw one's own request, or turn an invitation down."""
 
     op: ClassVar[str] = "leave"
 
 
 @dataclass(frozen=True, slots=True)
-class Dissolve(_Bare):
+class Dissolve(Bare):
     """End the group."""
 
     op: ClassVar[str] = "dissolve"
 
 
 @dataclass(frozen=True, slots=True)
-class Describe(_Bare):
+class Describe(Bare):
     """The state of the group, as the asker may see it: a GroupState."""
 
     op: ClassVar[str] = "describe"
 
 
 @dataclass(frozen=True, slots=True)
-class _OfUser:
-    """A request about one user (id)."""
-
-    op: ClassVar[str]
-    user: int
-
-    def encode(self) -> bytes:
-        """The content."""
-        return _pack(self.op, user=self.user)
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> Self:
-        """Read from the map."""
-        return cls(fields.number("user", 64))
-
-
-@dataclass(frozen=True, slots=True)
-class Approve(_OfUser):
+class Approve(OfUser):
     """Make a member of who asked to be one."""
 
     op: ClassVar[str] = "approve"
 
 
 @dataclass(frozen=True, slots=True)
-class Decline(_OfUser):
+class Decline(OfUser):
     """Turn a request down, or take an invitation back."""
 
     op: ClassVar[str] = "decline"
 
 
 @dataclass(frozen=True, slots=True)
-class Remove(_OfUser):
+class Remove(OfUser):
     """Take a member off the list."""
 
     op: ClassVar[str] = "remove"
 
 
 @dataclass(frozen=True, slots=True)
-class HandOver(_OfUser):
+class HandOver(OfUser):
     """Make another member the owner."""
 
     op: ClassVar[str] = "hand_over"
@@ -190,7 +153,7 @@ class SetRole:
 
     def encode(self) -> bytes:
         """The content."""
-        return _pack(self.op, user=self.user, role=self.role)
+        return pack_op(self.op, user=self.user, role=self.role)
 
     @classmethod
     def from_fields(cls, fields: Fields) -> SetRole:
@@ -208,7 +171,7 @@ class Mute:
 
     def encode(self) -> bytes:
         """The content."""
-        return _pack(self.op, user=self.user, seconds=self.seconds)
+        return pack_op(self.op, user=self.user, seconds=self.seconds)
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Mute:
@@ -228,15 +191,14 @@ class Change:
 
     def encode(self) -> bytes:
         """The content."""
-        fields = {"name": self.name, "description": self.description, "join": self.join, "is_muted": self.is_muted}
-        return _pack(self.op, **{name: value for name, value in fields.items() if value is not None})
+        return pack_op(self.op, name=self.name, description=self.description, join=self.join, is_muted=self.is_muted)
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Change:
         """Read from the map."""
         change = cls(
-            name=fields.text("name", MAX_NAME_CHARACTERS) if fields.has("name") else None,
-            description=fields.text("description", MAX_DESCRIPTION_CHARACTERS) if fields.has("description") else None,
+            name=fields.text_or_none("name", MAX_NAME_CHARACTERS),
+            description=fields.text_or_none("description", MAX_DESCRIPTION_CHARACTERS),
             join=read_join(fields) if fields.has("join") else None,
             is_muted=fields.truth("is_muted") if fields.has("is_muted") else None,
         )
@@ -246,38 +208,21 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class _After:
-    """A request for a page of what follows `after`, an id."""
-
-    op: ClassVar[str]
-    after: int = 0
-
-    def encode(self) -> bytes:
-        """The content."""
-        return _pack(self.op, after=self.after)
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> Self:
-        """Read from the map."""
-        return cls(fields.number("after", 64) if fields.has("after") else 0)
-
-
-@dataclass(frozen=True, slots=True)
-class ListGroups(_After):
+class ListGroups(After):
     """The asker's groups, invitations and requests, by group id: a GroupPage."""
 
     op: ClassVar[str] = "list"
 
 
 @dataclass(frozen=True, slots=True)
-class ListMembers(_After):
+class ListMembers(After):
     """The group's members, by user id: a MemberPage."""
 
     op: ClassVar[str] = "members"
 
 
 @dataclass(frozen=True, slots=True)
-class ListPending(_After):
+class ListPending(After):
     """The group's requests and invitations, by user id: a PendingPage."""
 
     op: ClassVar[str] = "pending"

@@ -83,8 +83,8 @@ class TerminalProved:
 
 @dataclass(frozen=True, slots=True)
 class CredentialsReceived:
-    """A login or registration is asked for [P-4.7]: answer with `grant` or `refuse`, then close. `terminal` is what the owner calls
-    the device; `terminal_public_key` and `fingerprint` (32 bytes each) are of TerminalProved."""
+    """A login, registration, change of password or deletion is asked for [P-4.7]: answer with `grant` or `refuse`, then close. `terminal`
+    is what the owner calls the device; `terminal_public_key` and `fingerprint` (32 bytes each) are of TerminalProved."""
 
     op: Operation
     name: str
@@ -92,6 +92,7 @@ class CredentialsReceived:
     terminal: str | None
     terminal_public_key: bytes
     fingerprint: bytes
+    new_password: str = field(default="", repr=False)
 
 
 LoginServerEvent = ServersAsked | TerminalProved | CredentialsReceived

@@ -114,10 +114,10 @@ class LoginClient(LoginEnd):
         self.state = LoginState.LISTING
         return self._seal(encode_flight(SERVERS_ASK))
 
-    def credentials(self, op: Operation, name: str, password: str, terminal: str | None = None) -> bytes:
+    def credentials(self, op: Operation, name: str, password: str, terminal: str | None = None, new_password: str = "") -> bytes:
         """The frame of flight 5, after ServerKeyCertified; LocalProtocolError(TOO_LARGE) if they do not fit the flight."""
         self._enter(LoginState.CREDENTIALS)
-        structure = pad(Credentials(op, name, password, terminal).encode())
+        structure = pad(Credentials(op, name, password, terminal, new_password).encode())
         sealed = self._hpke_seal(self._server_public, b"MyIM 1 credentials" + self._transcript, structure)
         frame = self._seal(encode_flight(CREDENTIALS, sealed))
         self.state = LoginState.DECISION
@@ -255,8 +255,9 @@ class LoginServer(LoginEnd):
         self._add(flight)
         self.state = LoginState.DECISION
         return CredentialsReceived(
-            credentials.op, credentials.name, credentials.password, credentials.terminal, self._terminal_public, self._fingerprint
-        )
+            credentials.op, credentials.name, credentials.password, credentials.terminal, self._terminal_public, self._fingerprint,
+            credentials.new_password,
+        )  # fmt: skip
 
     def grant(self, grant: Grant) -> bytes:
         """The frame of flight 6; the servers that do not fit the flight are left out, the last first [P-4.8]."""

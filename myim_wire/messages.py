@@ -59,6 +59,7 @@ class Command(enum.IntEnum):
     REKEY = 0x12
     TOKEN = 0x13
     LOOKUP = 0x14
+    ACCOUNT = 0x15
 
 
 class Side(enum.Enum):
@@ -114,6 +115,7 @@ LAYOUTS: dict[Command, Layout] = {
     Command.REKEY: Layout(Shape.KEY_OR_NOTHING, Shape.EMPTY, Shape.KEY),
     Command.TOKEN: Layout(Shape.EMPTY, None, Shape.STRUCTURE),
     Command.LOOKUP: Layout(Shape.STRUCTURE, None, Shape.STRUCTURE),
+    Command.ACCOUNT: Layout(Shape.STRUCTURE, Shape.STRUCTURE, Shape.STRUCTURE),
 }
 
 

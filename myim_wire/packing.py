@@ -111,3 +111,8 @@ def pack_map(fields: Mapping[str, object]) -> bytes:
     except (TypeError, ValueError, OverflowError, RemoteProtocolError) as error:
         raise LocalProtocolError(ErrorCode.BAD_COMMAND, str(error), field="content") from None
     return data
+
+
+def but_empty(fields: Mapping[str, object]) -> dict[str, object]:
+    """`fields` without those that are empty, 0 or false, for maps where these are left out."""
+    return {name: value for name, value in fields.items() if value}

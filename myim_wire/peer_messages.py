@@ -6,7 +6,8 @@ What lives here: their bytes, as functions in pairs. What must not: how they tra
     OPEN      0x10  user u64 slot u8 generation u32 number u64 | target u64 attempt u64 count u16 letters
     FOLLOW    0x11  user u64 slot u8                           | target u64 attempt u64 count u16 letters
     END       0x12  user u64 slot u8 target u64 attempt u64
-    RECEIVED  0x13  user u64 slot u8 target u64 attempt u64 times u64...      RETURNED 0x14 the same
+    RECEIVED  0x13  user u64 slot u8 target u64 attempt u64 times u64...      RETURNED 0x14 and
+    ABSENT    0x1F  the same
     POKE      0x15  target u64
     CAME      0x16  (user u64 slot u8 generation u32 number u64 endpoint u64)...
     COPY      0x17  user u64 slot u8 generation u32 number u64 | receiver u64 target u64 letter
@@ -31,7 +32,7 @@ from myim_wire.bodies import MAX_BODY_BYTES
 from myim_wire.errors import ErrorCode, RemoteProtocolError
 
 OPEN, FOLLOW, END, RECEIVED, RETURNED, POKE, CAME, COPY, RECEIPTS, CHANGED, DRAIN, ONCE = range(0x10, 0x1C)
-ASK, PLACES, EXPIRED = 0x1C, 0x1D, 0x1E
+ASK, PLACES, EXPIRED, ABSENT = 0x1C, 0x1D, 0x1E, 0x1F
 _SLOTS = 64
 MAX_TOLD = 1_000  # entries of one CAME, RECEIPTS, ASK or PLACES; more come in several messages
 
@@ -115,7 +116,7 @@ def encode_follow(user: int, slot: int, target: int, attempt: int, letters: Lett
 
 
 def encode_lane(kind: int, user: int, slot: int, target: int, attempt: int, times: Sequence[int] = ()) -> bytes:
-    """END (without times), RECEIVED or RETURNED."""
+    """END (without times), RECEIVED, RETURNED or ABSENT."""
     if len(times) == 1:
         return _ANSWER.pack(kind, user, slot, target, attempt, times[0])
     return _LANE.pack(kind, user, slot, target, attempt) + struct.pack(f">{len(times)}Q", *times)
@@ -185,7 +186,7 @@ def decode_follow(message: bytes) -> tuple[int, int, int, int, Letters]:
 
 
 def decode_lane(message: bytes) -> tuple[int, int, int, int, Sequence[int]]:
-    """(user, slot, target, attempt, times) of an END, RECEIVED or RETURNED, kind included; BAD_FRAME."""
+    """(user, slot, target, attempt, times) of an END, RECEIVED, RETURNED or ABSENT, kind included; BAD_FRAME."""
     if len(message) == _ANSWER.size:
         _, user, slot, target, attempt, time = _ANSWER.unpack(message)
         if slot >= _SLOTS:

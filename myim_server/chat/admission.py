@@ -34,10 +34,15 @@ class FoundAccount(Protocol):
 
 
 class AccountTable(Protocol):
-    """Where names are looked up (may block)."""
+    """Where ids are looked up (may block)."""
 
-    def find(self, name: str) -> FoundAccount | None: ...
     def get(self, user_id: int) -> FoundAccount | None: ...
+
+
+class NameTable(Protocol):
+    """Where names are looked up that the asker may find (may block)."""
+
+    def find(self, asker: int, name: str) -> tuple[int, str, str] | None: ...
 
 
 class Admission:
@@ -77,16 +82,22 @@ class Admission:
 class LookUps:
     """Exact names to users and back [P-7.13]."""
 
-    def __init__(self, accounts: AccountTable) -> None:
+    def __init__(self, accounts: AccountTable, names: NameTable) -> None:
         self._accounts = accounts
+        self._names = names
 
     def look_up(self, asker: int, who: str | int) -> tuple[int, str]:
-        """(user id, name as kept) by exact name or id; RequestRefused NOT_ALLOWED for nobody, whatever the reason (blocks)."""
+        """(user id, name as kept) by exact name or id; RequestRefused NOT_ALLOWED for nobody, whatever the reason (blocks).
+
+        A name finds whom a search for it finds. An id finds everybody: whoever has it was given it.
+        """
         if isinstance(who, int):
             account = self._accounts.get(who)
+            if account is not None:
+                return account.user_id, account.shown_name
         else:
             parsed = parse_name(who)
-            account = None if parsed is None else self._accounts.find(parsed.folded)
-        if account is None:
-            raise RequestRefused(ErrorCode.NOT_ALLOWED, "nobody by this name or id", field="user" if isinstance(who, int) else "name")
-        return account.user_id, account.shown_name
+            found = None if parsed is None else self._names.find(asker, parsed.folded)
+            if found is not None:
+                return found[0], found[1]
+        raise RequestRefused(ErrorCode.NOT_ALLOWED, "nobody by this name or id", field="user" if isinstance(who, int) else "name")

@@ -94,11 +94,11 @@ class Backlog:
                 return
             self._carry_out(inbox.confirmed(names))
             for sender_key in {user << 6 | time & 63 for user, time in names}:
-                self._tell_of_receipts(sender_key)
+                self.tell_of_receipts(sender_key)
 
         self._shelf.confirm(inbox, names, done)
 
-    def _tell_of_receipts(self, sender_key: int) -> None:
+    def tell_of_receipts(self, sender_key: int) -> None:
         """Receipts of a terminal were stored: it drains them at once if it is online; what is missed here is swept up."""
         user, slot = sender_key >> 6, sender_key & 63
         if self.want_receipts(user, slot) or self._finder is None:

@@ -139,7 +139,7 @@ class GroupDesk:
         if changed is None:
             raise rules.no_group()
         view, changes = changed
-        self._tell_all(self._news(view, user, changes))
+        self._tell_all(news_of(view, user, changes, self._officers))
         return _state(view.group, view.members.get(user), view.pending.get(user)).encode()
 
     # ------------------------------------------------------------------ what needs more
@@ -210,33 +210,35 @@ class GroupDesk:
             if place % _TOLD_AT_ONCE == 0:
                 gevent.sleep(0)
 
-    def _news(self, view: View, actor: int, changes: Sequence[Change]) -> list[News]:
-        group, version, number = view.group.id, view.group.version, view.group.number
 
-        def news(event: Event, user: int, is_for_members: bool, users: tuple[int, ...] = (), joined: int = 0) -> News:
-            return News(GroupChanged(event, group, version, actor, user), is_for_members, users, joined, number)
+def news_of(view: View, actor: int, changes: Sequence[Change], officers: Callable[[int], Sequence[int]]) -> list[News]:
+    """What is told of these changes, which are committed; officers: of a group (may block)."""
+    group, version, number = view.group.id, view.group.version, view.group.number
 
-        told: list[News] = []
-        for change in changes:
-            if isinstance(change, Added):
-                told.append(news("joined", change.user, True, (change.user,), view.members[change.user].joined))
-            elif isinstance(change, Removed):
-                told.append(news("left" if change.user == actor else "removed", change.user, True, (change.user,)))
-            elif isinstance(change, RoleSet):
-                told.append(news("role", change.user, True))
-            elif isinstance(change, MuteSet):
-                told.append(news("muted", change.user, True))
-            elif isinstance(change, Altered):
-                told.append(news("changed", 0, True))
-            elif isinstance(change, Asked):  # who asked and who is invited is for those who decide
-                is_request = change.kind == rules.REQUESTED
-                users = tuple(self._officers(group)) if is_request else (change.user,)
-                told.append(news("requested" if is_request else "invited", change.user, False, users))
-            elif isinstance(change, Unasked):
-                told.append(news("declined", change.user, False, (change.user,)))
-            elif isinstance(change, Dissolved):
-                told.append(news("dissolved", 0, True))
-        return told
+    def news(event: Event, user: int, is_for_members: bool, users: tuple[int, ...] = (), joined: int = 0) -> News:
+        return News(GroupChanged(event, group, version, actor, user), is_for_members, users, joined, number)
+
+    told: list[News] = []
+    for change in changes:
+        if isinstance(change, Added):
+            told.append(news("joined", change.user, True, (change.user,), view.members[change.user].joined))
+        elif isinstance(change, Removed):
+            told.append(news("left" if change.user == actor else "removed", change.user, True, (change.user,)))
+        elif isinstance(change, RoleSet):
+            told.append(news("role", change.user, True))
+        elif isinstance(change, MuteSet):
+            told.append(news("muted", change.user, True))
+        elif isinstance(change, Altered):
+            told.append(news("changed", 0, True))
+        elif isinstance(change, Asked):  # who asked and who is invited is for those who decide
+            is_request = change.kind == rules.REQUESTED
+            users = tuple(officers(group)) if is_request else (change.user,)
+            told.append(news("requested" if is_request else "invited", change.user, False, users))
+        elif isinstance(change, Unasked):
+            told.append(news("declined", change.user, False, (change.user,)))
+        elif isinstance(change, Dissolved):
+            told.append(news("dissolved", 0, True))
+    return told
 
 
 def _state(group: Group, member: Member | None, pending: Pending | None) -> GroupState:

@@ -6,10 +6,11 @@ must not: SQL, sockets, clocks, who is online. Somebody who may not know of a gr
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from myim_server.chat.texts import check_text as check_text
+from myim_server.chat.texts import check_title
 from myim_server.refusals import RequestRefused
 from myim_server.store.group_changes import (
     Added,
@@ -42,23 +43,8 @@ class GroupLimits(NamedTuple):
 
 
 def check_name(name: str) -> str:
-    """The name of a group as it is kept; RequestRefused NAME_INVALID. Names of groups need not be unique, only visible."""
-    shown = unicodedata.normalize("NFC", name).strip()
-    if not 0 < len(shown) <= MAX_NAME_CHARACTERS or not _is_sound(shown) or not any(c.isprintable() and not c.isspace() for c in shown):
-        raise RequestRefused(ErrorCode.NAME_INVALID, "a group's name is 1 to 64 visible characters", field="name")
-    return shown
-
-
-def check_text(text: str, field: str) -> str:
-    """A description or a word to those who decide; RequestRefused BAD_COMMAND for control characters other than line ends."""
-    if not _is_sound(text.replace("\n", " ")):
-        raise RequestRefused(ErrorCode.BAD_COMMAND, "control characters", field=field)
-    return text
-
-
-def _is_sound(text: str) -> bool:
-    # Cc, Cs: controls and lone surrogates; the marks that turn the direction of what stands beside them, in somebody else's list, too
-    return not any(unicodedata.category(c) in ("Cc", "Cs") or c in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069" for c in text)
+    """The name of a group as it is kept; RequestRefused NAME_INVALID."""
+    return check_title(name, MAX_NAME_CHARACTERS, "a group's name")
 
 
 def join(view: View, user: int, words: str, limits: GroupLimits) -> Sequence[Change]:
@@ -86,6 +72,28 @@ def leave(view: View, user: int) -> Sequence[Change]:
     if member.role == OWNER:
         raise RequestRefused(ErrorCode.NOT_ALLOWED, "the owner hands the group over first, or dissolves it", field="op")
     return (Removed(user),)
+
+
+class NoHeir(Exception):
+    """The view shows nobody who could have the group, and it has members: look again."""
+
+
+def part(view: View, user: int) -> Sequence[Change]:
+    """The user's account has ended: it is nothing to the group any more. What it owned falls to the oldest admin, else the oldest member,
+    of those the view shows; without other members the group ends. Raises NoHeir."""
+    member = view.members.get(user)
+    gone = (Unasked(user),) if user in view.pending else ()
+    if member is None:
+        return gone
+    if member.role != OWNER:
+        return (Removed(user), *gone)
+    heirs = [one for one in view.members.values() if one.user != user]
+    if not heirs:
+        if view.group.members > 1:
+            raise NoHeir
+        return (Dissolved(),)
+    heir = min(heirs, key=lambda one: (one.user not in view.existing, -_RANK[one.role], one.since, one.user))
+    return (RoleSet(heir.user, OWNER), Removed(user), *gone)
 
 
 def invite(view: View, actor: int, users: Sequence[int], limits: GroupLimits) -> Sequence[Change]:

@@ -14,7 +14,7 @@ The two rules that everything here serves:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from myim_server.chat.lane import Letter
@@ -86,13 +86,14 @@ class Received(NamedTuple):
 
 
 class Returned(NamedTuple):
-    """Tell the owner: these were not delivered here, as far as is known."""
+    """Tell the owner: these were not delivered here, as far as is known; is_absent: for this sender nobody is here."""
 
     owner: int
     sender_key: int
     target: int
     attempt: int
     times: list[int]
+    is_absent: bool = False
 
 
 class Confirm(NamedTuple):
@@ -205,6 +206,11 @@ class Inbox:
         self.lanes.clear()
         self.reading_for = []
         return actions
+
+    def give_back(self, senders: Container[int] | None = None) -> list[Action]:
+        """Lanes of these users (None: all) end, and what they hold goes back: their senders are not to see this session any more."""
+        keys = [key for key in self.lanes if senders is None or key >> 6 in senders]
+        return [action for key in keys for action in self._give_back(self.lanes.pop(key))]
 
     # ------------------------------------------------------------------ from owners
 

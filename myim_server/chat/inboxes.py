@@ -5,7 +5,7 @@ What lives here: the table of `inbox.Inbox` and of the lanes bound to them. What
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
 from myim_server.chat.inbox import Action, Inbox, Returned
 from myim_server.chat.lane import Letter
@@ -14,11 +14,16 @@ from myim_server.chat.lane import Letter
 class Inboxes:
     """All live sessions of a center as targets: which one a lane is opened to, and where it is bound."""
 
-    __slots__ = ("users", "bound")
+    __slots__ = ("users", "bound", "hides")
 
     def __init__(self) -> None:
         self.users: dict[int, list[Inbox]] = {}
         self.bound: dict[tuple[int, int, int], Inbox] = {}
+        self.hides: Callable[[int, int], bool] = lambda target, sender: False  # whether the sender must not see the target here
+
+    def hide(self, target: int, senders: Container[int] | None = None) -> list[Action]:
+        """From now on the target hides from these users (None: from all): what is bound goes back, to be stored."""
+        return [action for inbox in self.of(target) for action in inbox.give_back(senders)]
 
     def add(self, inbox: Inbox) -> None:
         """A session began."""
@@ -46,8 +51,8 @@ class Inboxes:
     def open(self, owner: int, sender_key: int, target: int, attempt: int, letters: Sequence[Letter], now: float) -> list[Action]:
         """Open a lane to the session of the target that was active last; without one, everything goes back."""
         present = self.of(target)
-        if not present:
-            return [Returned(owner, sender_key, target, attempt, [letter.time for letter in letters])]
+        if not present or self.hides(target, sender_key >> 6):
+            return [Returned(owner, sender_key, target, attempt, [letter.time for letter in letters], bool(present))]
         inbox = max(present, key=lambda one: (one.is_fetching, one.last_active)) if len(present) > 1 else present[0]
         previous = self.bound.get((owner, sender_key, target))
         if previous is not None and previous is not inbox:

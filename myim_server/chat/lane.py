@@ -13,8 +13,7 @@ One lane in pictures (REST: nothing to do; every arrow is one method):
       |                                                       +--failed: everything unsettled is refused--+
       +---------------------------------------------------------------------------------------------------+
 
-Why a lane moves as a whole: a message that travels by another way than the unsettled one before it can overtake it. So all that is
-unsettled goes one way at a time, a change of way waits until all in flight is answered, and begins again at the earliest unsettled.
+What travels by another way than the unsettled before it can overtake it: all goes one way, and a change waits for all answers.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from myim_wire.errors import ErrorCode
 
 RECEIVED = 1
 STORED = 2
+_RETRYABLE = frozenset({ErrorCode.STORE_UNAVAILABLE, ErrorCode.SLOW_DOWN, ErrorCode.BUSY, ErrorCode.OUT_OF_ORDER})
 _SETTLED_REMEMBERED = 256  # as many as a terminal may have unsettled [P-8.5], so every resend is answered at once
 
 
@@ -219,7 +219,7 @@ class Lane:
         return Settle(self, [letter.time], outcome & 3)
 
     def refuse(self, times: list[int], code: ErrorCode) -> list[Action]:
-        """Refuse letters before they are taken (a limit was reached); all behind them is refused until one flagged first."""
+        """Refuse letters before they are taken (a limit); all behind them is refused until one flagged first."""
         self._close(code)
         return [Refuse(self, times, code)]
 
@@ -277,14 +277,17 @@ class Lane:
                 actions += self._restart(now)
         return actions
 
-    def returned(self, attempt: int, times: Iterable[int], now: float) -> list[Action]:
-        """The target's center gives these back: no session, no receipt in time, or not opened to the present session."""
+    def returned(self, attempt: int, times: Iterable[int], now: float, is_absent: bool = False) -> list[Action]:
+        """The target's center gives these back; is_absent: it would give back any other of this sender's, so they are stored at once."""
         if attempt != self.attempt or not self._is_out:
             return []
         if self.state is LaneState.OPEN:
             self.state = LaneState.ENDING
             self.waiting = set(self.queue)
         self.waiting.difference_update(times)
+        if is_absent and self.queue and not self._must_wait():
+            self.attempt += 1
+            return self._store()
         return [] if self._must_wait() else self._restart(now)
 
     def _must_wait(self) -> bool:
@@ -395,6 +398,3 @@ class Lane:
 def _stored_as(body: bytes) -> int:
     """What is remembered of a stored message: the outcome, and a mark of its content above the low two bits."""
     return zlib.crc32(body) << 2 | STORED
-
-
-_RETRYABLE = frozenset({ErrorCode.STORE_UNAVAILABLE, ErrorCode.SLOW_DOWN, ErrorCode.BUSY, ErrorCode.OUT_OF_ORDER})

@@ -54,6 +54,13 @@ def parse_name(name: str) -> UserName | None:
     return UserName(folded, shown)
 
 
+def parse_beginning(text: str) -> str | None:
+    """What the folded names begin with that begin so; None if no name does."""
+    stem = text.rstrip("._-")
+    parsed = parse_name(stem)
+    return None if parsed is None or len(text) - len(stem) > 1 else parsed.folded + text[len(stem) :]
+
+
 def _is_of_one_script(name: str) -> bool:
     scripts = set()
     previous_is_letter = False

@@ -65,6 +65,7 @@ class Peers:
             wire.END: self._end,
             wire.RECEIVED: self._received,
             wire.RETURNED: self._returned,
+            wire.ABSENT: self._returned,
             wire.POKE: lambda center, message: router.poke(wire.decode_poke(message)),
             wire.CAME: self._came,
             wire.COPY: self._copy,
@@ -79,11 +80,13 @@ class Peers:
     on_changed: Callable[[], None] = staticmethod(lambda: None)
     on_drain: Callable[[bool], None] = staticmethod(lambda is_wished: None)
     on_lost: Callable[[int], None] = staticmethod(lambda center: None)
+    on_up: Callable[[int], None] = staticmethod(lambda center: None)
 
     # ------------------------------------------------------------------ links come and go
 
     def came_up(self, center: int) -> None:
         """A link to a center began: tell it who is here, so that of two sessions of one terminal the older ends."""
+        self.on_up(center)
         keys = list(self._router.parties)
         for number, start in enumerate(range(0, len(keys), _AT_ONCE)):  # in pieces, since both sides serve others in between
             self._later(number * _PIECE_SECONDS, partial(self._tell, center, keys[start : start + _AT_ONCE]))
@@ -235,7 +238,7 @@ class Peers:
 
     def _returned(self, center: int, message: bytes) -> None:
         user, slot, target, attempt, times = wire.decode_lane(message)
-        self._router.returned(center, user << 6 | slot, target, attempt, times)
+        self._router.returned(center, user << 6 | slot, target, attempt, times, message[0] == wire.ABSENT)
 
     def _receipts(self, center: int, message: bytes) -> None:
         for user, slot in wire.decode_receipts(message):

@@ -83,9 +83,12 @@ class Post:
         """The target's application has these."""
         self._must_send(center, peer_messages.encode_lane(peer_messages.RECEIVED, user, slot, target, attempt, times))
 
-    def returned(self, center: int, user: int, slot: int, target: int, attempt: int, times: Sequence[int]) -> None:
-        """These were not delivered, as far as is known."""
-        self._must_send(center, peer_messages.encode_lane(peer_messages.RETURNED, user, slot, target, attempt, times))
+    def returned(
+        self, center: int, user: int, slot: int, target: int, attempt: int, times: Sequence[int], is_absent: bool = False
+    ) -> None:
+        """These were not delivered, as far as is known; is_absent: for their sender nobody is here."""
+        kind = peer_messages.ABSENT if is_absent else peer_messages.RETURNED
+        self._must_send(center, peer_messages.encode_lane(kind, user, slot, target, attempt, times))
 
     def poke(self, center: int, target: int) -> None:
         """A hint: the target has rows."""

@@ -114,7 +114,7 @@ class Router:
             **self.backlog.actions,
         }
 
-    on_left: Callable[[int], None] = staticmethod(lambda user: None)
+    on_left: Callable[[int, int], None] = staticmethod(lambda user, slot: None)
 
     def carry_out(self, actions: Iterable[NamedTuple]) -> None:
         """Do what the rules decided, in their order."""
@@ -177,7 +177,7 @@ class Router:
         self.carry_out(self.inboxes.remove(party.inbox))
         self._directory.remove(session.user, party.place)
         self.copies.left(session.user)
-        self.on_left(session.user)
+        self.on_left(session.user, session.slot)
         if not is_staying:  # else its next session's resends are answered from what these lanes remember
             self.carry_out(self.lanes.forget_idle(session.user, session.slot, self._now()))
 
@@ -202,7 +202,8 @@ class Router:
 
     def give_once(self, user: int, target: int, letter: Letter, entered: int) -> None:
         """QoS 0 to the target's sessions here; entered: the center that took it. Who has not fetched yet, or left, reads it later."""
-        if not self.copies.give(target, self.copies.encode(user, target, letter, entered)):
+        is_hidden = self.inboxes.hides(target, user)
+        if is_hidden or not self.copies.give(target, self.copies.encode(user, target, letter, entered)):
             self._shelf.put_once(user, target, letter, entered, self._stored_once)
 
     def _stored_once(self, is_stored: bool) -> None:
@@ -223,7 +224,8 @@ class Router:
         lane = action.lane
         self.busy_lanes[lane] = None
         if self.inboxes.of(lane.target):  # the truth about sessions that are here needs no directory
-            self.carry_out(lane.found(action.attempt, self.node_id, self._now()))
+            is_hidden = bool(lane.queue) and self.inboxes.hides(lane.target, lane.user)  # a poke reaches who hides, too
+            self.carry_out(lane.found(action.attempt, None if is_hidden else self.node_id, self._now()))
         elif self._finder is None:
             self.carry_out(lane.found(action.attempt, None, self._now()))
         elif (hinted := self.ways.hinted(lane)) is not None and self._finder.known(lane.target) is None:
@@ -377,19 +379,21 @@ class Router:
                 self._forget_if_gone(lane)
 
     def _returned(self, action: target_side.Returned) -> None:
-        owner, sender_key, target, attempt, times = action
+        owner, sender_key, target, attempt, times, is_absent = action
         if owner != self.node_id:
-            self.post.returned(owner, sender_key >> 6, sender_key & 63, target, attempt, times)
+            self.post.returned(owner, sender_key >> 6, sender_key & 63, target, attempt, times, is_absent)
         else:
-            self.returned(owner, sender_key, target, attempt, times)
+            self.returned(owner, sender_key, target, attempt, times, is_absent)
 
-    def returned(self, center: int, sender_key: int, target: int, attempt: int, times: Sequence[int]) -> None:
-        """A center gives these back."""
+    def returned(
+        self, center: int, sender_key: int, target: int, attempt: int, times: Sequence[int], is_absent: bool = False
+    ) -> None:
+        """A center gives these back; is_absent: for this sender nobody is there."""
         lane = self.lanes.get(sender_key >> 6, sender_key & 63, target)
         if lane is not None and lane.center == center:
-            if self._finder is not None and center != self.node_id and attempt == lane.attempt:
+            if self._finder is not None and center != self.node_id and attempt == lane.attempt and not is_absent:
                 self._finder.doubt(target, center)
                 self.ways.gave_back(center, target)
-            self.carry_out(lane.returned(attempt, times, self._now()))
+            self.carry_out(lane.returned(attempt, times, self._now(), is_absent))
             if not lane.queue:
                 self._forget_if_gone(lane)

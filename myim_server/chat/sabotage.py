@@ -41,7 +41,7 @@ class NoLane(Lane):
                 actions.append(action)
         return actions
 
-    def returned(self, attempt: int, times: Iterable[int], now: float) -> list[Action]:
+    def returned(self, attempt: int, times: Iterable[int], now: float, is_absent: bool = False) -> list[Action]:
         """Store just these, and stay open."""
         back = [self.queue[time] for time in times if time in self.queue]
         return [Store(self, self.attempt, back)] if back else []

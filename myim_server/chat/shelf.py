@@ -43,7 +43,7 @@ class Offline(Protocol):
     def insert(self, messages: Sequence[StoredMessage]) -> list[Inserted]: ...
     def page(self, target: int, handed: set[int], limit: int, max_bytes: int) -> tuple[Sequence[StoredMessage], bool]: ...
     def targets_with_rows(self, user_ids: Sequence[int]) -> set[int]: ...
-    def confirm(self, names: Sequence[tuple[int, int, int]]) -> int: ...
+    def confirm(self, names: Sequence[tuple[int, int, int]], is_held: bool = False) -> int: ...
     def delete(self, row_ids: Sequence[int]) -> None: ...
 
 
@@ -91,6 +91,9 @@ class Shelf:
         self._confirms: Batch[tuple[Inbox, list[tuple[int, int]]], int] = Batch(
             self._flush_confirms, _CONFIRMED_AT_ONCE, limits.linger_seconds, spawn, weigh=lambda item: len(item[1]), bound=4096
         )
+
+    is_blocked: Callable[[int, int], bool] = staticmethod(lambda target, sender: False)  # its messages are never shown to the target
+    is_held: Callable[[int], bool] = staticmethod(lambda target: False)  # its receipts wait until it may be seen
 
     def put(self, user: int, target: int, letters: Sequence[Letter], done: Callable[[Outcomes | Exception], None], now: float) -> None:
         """Store QoS 1 letters of one lane, in order; done gets (time, code or None) of each after the commit, or what went wrong. now:
@@ -158,18 +161,26 @@ class Shelf:
         window = inbox.window
         limit = min(window.page_rows, max(1, window.rows - inbox.unconfirmed_rows))
         rows, is_more = self._offline.page(inbox.user, set(inbox.handed), limit, max(1, window.row_bytes - inbox.unconfirmed_bytes))
+        never = [row for row in rows if self.is_blocked(inbox.user, row.user)]
         once = [row.id for row in rows if row.qos == 0]
-        if once:
-            if not inbox.is_open:  # it left meanwhile: what is deleted now would be handed to nobody
-                return (), False
-            self._offline.delete(once)
-        return rows, is_more
+        if once and not inbox.is_open:  # it left meanwhile: what is deleted now would be handed to nobody
+            return (), False
+        if once or never:
+            self._offline.delete(list({*once, *(row.id for row in never)}))
+        if not never:
+            return rows, is_more
+        kept = [row for row in rows if row not in never]
+        return (kept, is_more) if kept or not is_more else self._page(inbox)  # a page of nothing would be taken for the end
 
     def _flush_confirms(self, items: Sequence[tuple[Inbox, list[tuple[int, int]]]]) -> list[int]:
-        names = [(inbox.user, user, time) for inbox, pairs in items for user, time in pairs]
+        names: dict[bool, list[tuple[int, int, int]]] = {}
+        for inbox, pairs in items:
+            names.setdefault(self.is_held(inbox.user), []).extend((inbox.user, user, time) for user, time in pairs)
         deleted = 0
-        for start in range(0, len(names), _CONFIRMED_AT_ONCE):  # a second time only if one session confirmed that many
-            deleted += self._offline.confirm(names[start : start + _CONFIRMED_AT_ONCE])
+        for is_held, some in names.items():
+            for start in range(0, len(some), _CONFIRMED_AT_ONCE):  # a second time only if one session confirmed that many
+                part = some[start : start + _CONFIRMED_AT_ONCE]
+                deleted += self._offline.confirm(part, is_held=True) if is_held else self._offline.confirm(part)
         return [deleted] * len(items)
 
 

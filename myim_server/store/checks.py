@@ -17,6 +17,8 @@ from myim_server.store.schema import REVISIONS, VERSION_TABLE, metadata
 
 SMALLEST_PACKET = 1 << 20
 MIGRATION_WAIT_SECONDS = 4
+# Dozens of statements, each of which a slow disk flushes; what is interrupted goes on at the next start.
+MIGRATION_SECONDS = 300.0
 _MIGRATION_LOCK = "myim-migration"
 
 _CONNECT_ERRORS = {
@@ -66,7 +68,7 @@ def check_sqlite(database: Database) -> None:
 def bring_up_to_date(database: Database, may_migrate: bool) -> None:
     """Brings the schema to this program's version where it may: SQLite, an empty database, or on demand. Raises StoreRefused otherwise."""
     try:
-        database.write(lambda connection: _bring_up_to_date(connection, may_migrate or database.tongue is SQLITE))
+        database.write(lambda connection: _bring_up_to_date(connection, may_migrate or database.tongue is SQLITE), MIGRATION_SECONDS)
     except StoreUnavailable as error:
         raise StoreRefused(f"the schema cannot be brought up to date: {error.cause}") from None
 

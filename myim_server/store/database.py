@@ -89,17 +89,17 @@ class Database:
         self._reader = reader
         self._threads = threads
 
-    def write(self, work: Work[T]) -> T:
-        """The result of `work` in one transaction, committed and flushed before the return; yields.
+    def write(self, work: Work[T], seconds: float = CALL_SECONDS) -> T:
+        """The result of `work` in one transaction, committed and flushed before the return, within so many seconds; yields.
 
         Deadlocks and connections that died before the commit are tried again. Raises StoreUnavailable, and what `work` raises itself. After
         StoreUnavailable the transaction may still have been committed.
         """
-        return self._within(0, lambda: _transact(self._writer, work))
+        return self._within(0, lambda: _transact(self._writer, work), seconds)
 
     def read(self, work: Work[T]) -> T:
         """The result of `work`, each of whose statements sees what was committed before it began; yields. Raises StoreUnavailable."""
-        return self._within(1, lambda: _look(self._reader, work))
+        return self._within(1, lambda: _look(self._reader, work), CALL_SECONDS)
 
     def close(self) -> None:
         """Close all connections that are not in use; idempotent."""
@@ -108,14 +108,14 @@ class Database:
         for pool in self._threads or ():
             pool.kill()
 
-    def _within(self, role: int, call: Callable[[], T]) -> T:
-        timeout = gevent.Timeout.start_new(CALL_SECONDS)
+    def _within(self, role: int, call: Callable[[], T], seconds: float) -> T:
+        timeout = gevent.Timeout.start_new(seconds)
         try:
             return call() if self._threads is None else _outcome(self._threads[role], call)
         except gevent.Timeout as late:
             if late is not timeout:
                 raise
-            raise StoreUnavailable(f"no answer within {CALL_SECONDS} s") from None
+            raise StoreUnavailable(f"no answer within {seconds} s") from None
         finally:
             timeout.close()
 

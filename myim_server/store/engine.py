@@ -17,17 +17,24 @@ from myim_server.refusals import StoreRefused
 from myim_server.secret_files import SecretRefused, read_secret
 from myim_server.store import checks
 from myim_server.store.accounts import Accounts
+from myim_server.store.blocks import Blocks
 from myim_server.store.changes import Changes
 from myim_server.store.database import MARIADB, MYSQL, SQLITE, Database, Tongue
+from myim_server.store.deletions import Deletions
 from myim_server.store.endpoints import Endpoints
+from myim_server.store.export_pages import ExportPages
+from myim_server.store.friends import Friends
 from myim_server.store.group_cursors import GroupCursors
 from myim_server.store.group_posts import GroupPosts
 from myim_server.store.group_purge import GroupPurge
 from myim_server.store.group_roles import GroupRoles
 from myim_server.store.group_sabotage import twin_of
 from myim_server.store.groups import Groups
+from myim_server.store.logins import Logins
 from myim_server.store.nodes import Nodes
 from myim_server.store.offline import Offline
+from myim_server.store.own_terminals import OwnTerminals
+from myim_server.store.profiles import Profiles
 from myim_server.store.receipts import Receipts
 from myim_server.store.terminals import Terminals
 from myim_server.store.throttles import Throttles
@@ -57,6 +64,7 @@ class StoreSettings:
     offline_days: int = 30
     group_days: int = 30
     group_rows_per_group: int = 100_000
+    friend_removals: int = 1000
     sabotage: str = ""
 
 
@@ -66,20 +74,27 @@ class Store:
     def __init__(self, database: Database, settings: StoreSettings) -> None:
         self._database = database
         changes = Changes()
-        self.accounts = Accounts(database, changes)
+        self.accounts = Accounts(database, changes, removals_kept=settings.friend_removals)
         self.terminals = Terminals(database, changes)
+        self.own_terminals = OwnTerminals(database, changes)
+        self.logins = Logins(database)
+        self.deletions = Deletions(database)
+        self.export_pages = ExportPages(database)
         self.offline = Offline(database, settings.offline_rows_per_user, settings.offline_bytes_per_user, settings.offline_days)
         self.receipts = Receipts(database)
         self.tickets = TicketKeys(database)
         self.throttles = Throttles(database)
         self.nodes = Nodes(database)
         self.endpoints = Endpoints(database)
+        self.friends = Friends(database, settings.friend_removals)
+        self.profiles = Profiles(database)
         self.groups = Groups(database)
         broken = settings.sabotage
         self.group_posts = twin_of(GroupPosts, broken)(database, settings.group_rows_per_group)
         self.group_cursors = twin_of(GroupCursors, broken)(database)
         self.group_purge = twin_of(GroupPurge, broken)(database, settings.group_days)
         self.group_roles = GroupRoles(database)
+        self.blocks = Blocks(database)
 
     def close(self) -> None:
         """Close the connections; idempotent."""

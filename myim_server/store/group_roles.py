@@ -1,4 +1,4 @@
-"""Who decides in a group, and who may speak in it now: two reads beside all others.
+"""Who decides in a group, who inherits it, who may speak in it now: reads beside all others.
 
 What must not live here: changes (`groups`), posts that are stored (`group_posts`, which asks for itself, under the group's lock).
 """
@@ -24,6 +24,13 @@ class GroupRoles:
     def officers(self, group: int) -> list[int]:
         """The owner and the admins; yields."""
         statement = select(group_members.c.user).where(group_members.c.chat_group == group, group_members.c.role != _MEMBER)
+        return list(self._database.read(lambda connection: connection.scalars(statement).all()))
+
+    def heirs(self, group: int, user: int, limit: int) -> list[int]:
+        """At most `limit` members beside this one, in the order in which they inherit: admins first, of those the oldest; yields."""
+        members = group_members.c
+        mine = (members.chat_group == group, members.user != user)
+        statement = select(members.user).where(*mine).order_by(members.role.desc(), members.since, members.user).limit(limit)
         return list(self._database.read(lambda connection: connection.scalars(statement).all()))
 
     def speakers(self, asked: Sequence[tuple[int, int]], now: int) -> list[int | None]:

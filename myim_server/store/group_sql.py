@@ -76,17 +76,17 @@ def message_row(group: int, number: int, user: int, time: int, origin: tuple[int
 
 def raise_numbers(tongue: Tongue, rows: Iterable[tuple[int, int]]) -> str:
     """Sets the numbers of groups to those of the (group, number)."""
-    return _update(tongue, "chat_groups", ("g", "n"), rows, "id=g", "number=n")
+    return update_rows(tongue, "chat_groups", ("g", "n"), rows, "id=g", "number=n")
 
 
 def raise_cursors(tongue: Tongue, rows: Iterable[tuple[int, int, int]]) -> str:
     """Sets members' cursors to those of the (group, user, cursor)."""
-    return _update(tongue, "group_members", ("g", "u", "n"), rows, "chat_group=g AND user=u", "cursor_number=n")
+    return update_rows(tongue, "group_members", ("g", "u", "n"), rows, "chat_group=g AND user=u", "cursor_number=n")
 
 
 def count_rows(tongue: Tongue, rows: Iterable[tuple[int, int, int]]) -> str:
     """Adds to the sent counts of messages by the (group, number, how much)."""
-    return _update(tongue, "group_messages", ("g", "n", "k"), rows, "chat_group=g AND number=n", "sent=sent+k")
+    return update_rows(tongue, "group_messages", ("g", "n", "k"), rows, "chat_group=g AND number=n", "sent=sent+k")
 
 
 def count_range(group: int, above: int, up_to: int, more: int) -> str:
@@ -104,7 +104,8 @@ def between(group: int, above: int, up_to: int) -> str:
     return f"chat_group={group:d} AND number>{above:d} AND number<={up_to:d}"
 
 
-def _update(tongue: Tongue, table: str, columns: Sequence[str], rows: Iterable[tuple[int, ...]], condition: str, change: str) -> str:
+def update_rows(tongue: Tongue, table: str, columns: Sequence[str], rows: Iterable[tuple[int, ...]], condition: str, change: str) -> str:
+    """An UPDATE by a list: `columns` name what stands in `rows`, for `condition` and `change` to use."""
     form = tongue.row + "(" + ",".join(["%d"] * len(columns)) + ")"
     listed = ",".join([form % row for row in rows])
     return tongue.update.format(columns=",".join(columns), rows=listed, table=table, condition=condition, change=change)

@@ -23,6 +23,8 @@ RECEIPT_DAYS = 40
 ASKED_AT_ONCE = 1000
 USERS_KEPT = 200_000
 SMALLEST_SPLIT = 1024
+_RECEIPTS = "receipts (user,slot,time,target,accepted) SELECT user,slot,time,target,accepted"
+_HELD = "held_receipts (target,user,time,accepted) SELECT target,user,time,accepted"
 
 
 class Purged(NamedTuple):
@@ -78,9 +80,9 @@ class Offline:
 
         return self._database.read(look) if targets else set()
 
-    def confirm(self, names: Sequence[tuple[int, int, int]]) -> int:
+    def confirm(self, names: Sequence[tuple[int, int, int]], is_held: bool = False) -> int:
         """Deletes the QoS 1 messages of these (target, user, time) and stores a receipt for the sender of each, in one transaction; how
-        many.
+        many. is_held: nobody is to learn of it before `receipts.release`.
 
         Names that are not there are passed over, so it may be repeated, and of confirmations that race one makes the receipt; yields.
         """
@@ -89,7 +91,7 @@ class Offline:
 
         def confirm(connection: Connection) -> int:
             cursor = cursor_of(connection)
-            return sum(self._confirm(cursor, chunk) for chunk in chunks)
+            return sum(self._confirm(cursor, chunk, is_held) for chunk in chunks)
 
         return self._database.write(confirm) if wanted else 0
 
@@ -109,6 +111,10 @@ class Offline:
         """Deletes at most `limit` messages that were accepted more than `days` ago, and as many receipts that nobody fetched 40 days after
         that. Call it again at once while it finds much; yields."""
         return self._database.write(lambda connection: self._purge(cursor_of(connection), now, limit))
+
+    def forget(self, user_id: int) -> None:
+        """The user may be gone: whether it is there is looked up again before anything is stored for it. Does not yield."""
+        self._users.discard(user_id)
 
     def preview_expired(self, now: int) -> tuple[int, int]:
         """(messages, bytes of their bodies) that `purge_expired` would delete in all; yields, and reads every row's head."""
@@ -138,7 +144,7 @@ class Offline:
         return insertion
 
     def _learn_users(self, cursor: DBAPICursor, targets: set[int]) -> None:
-        # Users are never deleted, so one that was seen is there. (Ids have 63 bits; what has more is nobody.)
+        # One that was seen is there until `forget` is told otherwise. (Ids have 63 bits; what has more is nobody.)
         unknown = [target for target in targets - self._users if target < 1 << 63]
         if len(self._users) + len(unknown) > USERS_KEPT:
             self._users, unknown = set(), [target for target in targets if target < 1 << 63]
@@ -192,7 +198,7 @@ class Offline:
         gone = {i for i in missing if rows[i].id not in bodies}
         return [row for i, row in enumerate(rows) if i not in gone]
 
-    def _confirm(self, cursor: DBAPICursor, names: list[tuple[int, int, int]]) -> int:
+    def _confirm(self, cursor: DBAPICursor, names: list[tuple[int, int, int]], is_held: bool) -> int:
         # The ids come back in one row: rows are what the driver is slow at. What is locked here is what is deleted below, and nothing else.
         where = offline_sql.named(names)
         cursor.execute(f"SELECT GROUP_CONCAT(id) FROM offline_messages WHERE qos=1 AND ({where}){self._database.tongue.locked}")
@@ -201,8 +207,7 @@ class Offline:
             return 0
         ids = offline_sql.numbers(map(int, str(found[0]).split(",")))
         cursor.execute(
-            f"{self._database.tongue.insert_ignore} receipts (user,slot,time,target,accepted)"
-            f" SELECT user,slot,time,target,accepted FROM offline_messages WHERE id IN ({ids})"
+            f"{self._database.tongue.insert_ignore} {_HELD if is_held else _RECEIPTS} FROM offline_messages WHERE id IN ({ids})"
         )
         cursor.execute(f"DELETE FROM offline_messages WHERE id IN ({ids})")
         return cursor.rowcount
@@ -232,5 +237,9 @@ class Offline:
         cursor.execute(f"SELECT user,slot,time,target FROM receipts WHERE accepted<{age:d} LIMIT {limit:d}")
         for user, slot, time, target in cursor.fetchall():
             cursor.execute(f"DELETE FROM receipts WHERE user={user:d} AND slot={slot:d} AND time={time:d} AND target={target:d}")
+            count += cursor.rowcount
+        cursor.execute(f"SELECT target,user,time FROM held_receipts WHERE accepted<{age:d} LIMIT {limit:d}")
+        for target, user, time in cursor.fetchall():
+            cursor.execute(f"DELETE FROM held_receipts WHERE target={target:d} AND user={user:d} AND time={time:d}")
             count += cursor.rowcount
         return Purged(count, messages, size, names)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, select
 
 from myim_server.store.database import Database, cursor_of
 from myim_server.store.offline_sql import in_groups
-from myim_server.store.schema import receipts, signed
+from myim_server.store.schema import receipts, signed, unsigned
 
 DROPPED_AT_ONCE = 200
 ASKED_AT_ONCE = 1000
@@ -26,6 +26,28 @@ class Receipts:
         mine = and_(receipts.c.user == user_id, receipts.c.slot == slot)
         statement = select(receipts.c.target, receipts.c.time).where(mine).order_by(receipts.c.time, receipts.c.target).limit(limit)
         return [(target, time) for target, time in self._database.read(lambda connection: connection.execute(statement).all())]
+
+    def release(self, target: int, limit: int) -> list[tuple[int, int]]:
+        """Gives at most `limit` receipts that were held for this target to their senders; (user, slot) of whose they are; yields.
+
+        Call it again at once while it gives as many.
+        """
+
+        def release(connection: Connection) -> list[tuple[int, int]]:
+            cursor = cursor_of(connection)
+            mine = f"target={signed(target):d}"
+            cursor.execute(f"SELECT user,time,accepted FROM held_receipts WHERE {mine} ORDER BY user,time LIMIT {limit:d}")
+            found = cursor.fetchall()
+            for start in range(0, len(found), DROPPED_AT_ONCE):
+                some = found[start : start + DROPPED_AT_ONCE]
+                rows = ",".join([f"({user:d},{time & 63:d},{time:d},{signed(target):d},{accepted:d})" for user, time, accepted in some])
+                ignore = self._database.tongue.insert_ignore
+                cursor.execute(f"{ignore} receipts (user,slot,time,target,accepted) VALUES {rows}")
+                chosen = in_groups([row[:2] for row in some], "user")
+                cursor.execute(f"DELETE FROM held_receipts WHERE {mine} AND ({chosen})")
+            return [(unsigned(user), time & 63) for user, time, _ in found]
+
+        return self._database.write(release)
 
     def users_with_receipts(self, user_ids: Iterable[int]) -> set[int]:
         """Those of the users for whose terminals receipts wait; yields."""

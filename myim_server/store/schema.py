@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql
 
 # In their order; the last is what this program needs. Old names never change.
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 VERSION_TABLE = "myim_schema"
 COLLATION = "utf8mb4_bin"
 MYSQL_TABLE = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": COLLATION}
@@ -106,6 +106,12 @@ terminals = _table(
     Column("last_seen", BigInteger, nullable=False),
     Column("last_login", BigInteger, nullable=False),
     Column("last_address", _text(128), nullable=False),
+    # 0: before this was kept. `is_told`: whether the user has seen the warning that it is new.
+    Column("first_seen", BigInteger, nullable=False, server_default="0"),
+    Column("is_told", Boolean, nullable=False, server_default="1"),
+    # Whether the owner chose the name; whether it was logged out since its last login.
+    Column("is_renamed", Boolean, nullable=False, server_default="0"),
+    Column("is_revoked", Boolean, nullable=False, server_default="0"),
     Index("terminals_key", "user", "terminal_key", unique=True),
 )
 
@@ -167,6 +173,17 @@ receipts = _table(
     Column("target", U64, primary_key=True, autoincrement=False),
     Column("accepted", BigInteger, nullable=False),
     Index("receipts_age", "accepted"),
+)
+
+# Receipts of those who do not want to be seen: they become receipts when their target may be seen again.
+held_receipts = _table(
+    "held_receipts",
+    Column("target", U64, primary_key=True, autoincrement=False),
+    Column("user", U64, primary_key=True, autoincrement=False),
+    Column("time", U64, primary_key=True, autoincrement=False),
+    Column("accepted", BigInteger, nullable=False),
+    Index("held_receipts_user", "user"),
+    Index("held_receipts_age", "accepted"),
 )
 
 # A counter's name is kept as its SHA-256: any length and any letters, compared exactly, and no address in the clear.
@@ -236,6 +253,7 @@ group_pending = _table(
     Column("words", _text(200), nullable=False),
     Column("made", BigInteger, nullable=False),
     Index("group_pending_user", "user", "chat_group"),
+    Index("group_pending_by", "asked_by"),
 )
 
 # `members`: how many the row waits for; `sent`: how many of them have confirmed it.
@@ -265,4 +283,103 @@ group_names = _table(
     Column("number", BigInteger, nullable=False),
     Column("made", BigInteger, nullable=False),
     Index("group_names_age", "made"),
+)
+
+# Of who never set one there is no row. Choices are kept as their places in the lists of `profile_values`.
+profiles = _table(
+    "profiles",
+    Column("user", U64, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+    Column("display_name", _text(64), nullable=False),
+    Column("avatar", _text(255), nullable=False),
+    Column("signature", _text(200), nullable=False),
+    Column("searchable", SmallInteger, nullable=False),
+    Column("asking", SmallInteger, nullable=False),
+)
+
+# Whoever changes anything between users holds their rows here, ascending, until commit. `removals_from`: since which version all removals
+# are known; `last_group`: the highest id of a friend group that was given; `root`: right unless `is_stale`.
+friend_lists = _table(
+    "friend_lists",
+    Column("user", U64, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+    Column("removals_from", BigInteger, nullable=False),
+    Column("last_group", BigInteger, nullable=False),
+    Column("root", _bytes(32), nullable=False),
+    Column("is_stale", Boolean, nullable=False),
+)
+
+friend_groups = _table(
+    "friend_groups",
+    Column("user", U64, primary_key=True, autoincrement=False),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", _text(64), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("hash", _bytes(16), nullable=False),
+    Column("is_stale", Boolean, nullable=False),
+)
+
+# Two rows for two friends, one in the list of each. `version`: of the list, when what it shows of this friend changed last.
+friends = _table(
+    "friends",
+    Column("user", U64, primary_key=True, autoincrement=False),
+    Column("friend", U64, primary_key=True, autoincrement=False),
+    Column("friend_group", BigInteger, nullable=False),
+    Column("remark", _text(64), nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Index("friends_page", "user", "friend_group", "friend"),
+    Index("friends_changed", "user", "version"),
+)
+
+# Who is a friend no more, since which version of the list.
+friend_removals = _table(
+    "friend_removals",
+    Column("user", U64, primary_key=True, autoincrement=False),
+    Column("friend", U64, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+    Index("friend_removals_changed", "user", "version"),
+    Index("friend_removals_friend", "friend"),
+)
+
+friend_requests = _table(
+    "friend_requests",
+    Column("user", U64, primary_key=True, autoincrement=False),
+    Column("asker", U64, primary_key=True, autoincrement=False),
+    Column("words", _text(200), nullable=False),
+    Column("made", BigInteger, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Index("friend_requests_asker", "asker", "user"),
+)
+
+blocks = _table(
+    "blocks",
+    Column("user", U64, primary_key=True, autoincrement=False),
+    Column("blocked", U64, primary_key=True, autoincrement=False),
+    Column("made", BigInteger, nullable=False),
+    Index("blocks_blocked", "blocked", "user"),
+)
+
+logins = _table(
+    "logins",
+    Column("user", U64, primary_key=True, autoincrement=False),
+    Column("time", BigInteger, primary_key=True, autoincrement=False),
+    Column("slot", SmallInteger, primary_key=True, autoincrement=False),
+    Column("address", _text(128), nullable=False),
+    Column("terminal", _text(128), nullable=False),
+    Column("is_new_terminal", Boolean, nullable=False),
+    Column("is_new_network", Boolean, nullable=False),
+    Index("logins_age", "time"),
+)
+
+# Accounts that are gone, for ever: their ids are not given again. `done`: when the last of what was theirs went; NULL: some is left.
+deletions = _table(
+    "deletions",
+    Column("user", U64, primary_key=True, autoincrement=False),
+    # Kept from others for a while; NULL once it may be taken.
+    Column("name", _text(128), nullable=True),
+    Column("made", BigInteger, nullable=False),
+    Column("done", BigInteger, nullable=True),
+    Index("deletions_name", "name"),
+    Index("deletions_open", "done"),
 )

@@ -1,8 +1,8 @@
 """Terminals of users: their slots, generations, last logins, and the networks a user came from.
 
-What must not live here: keys' making, tickets, warnings' words. A slot is the low six bits of every name its terminal gives [P-3.6], so
-it is given to another terminal only when nobody can remember the old one's names: after 40 idle days. A generation never falls, whoever
-has the slot.
+What must not live here: keys' making, tickets, what their owner does with them (`own_terminals`). A slot is the low six bits of every name
+its terminal gives [P-3.6], so it is given to another terminal only when nobody can remember the old one's names: after 40 idle days. A
+generation never falls, whoever has the slot.
 """
 
 from collections.abc import Iterable
@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, func, insert, select, update
 
+from myim_server.store import logins
 from myim_server.store.accounts import NoSuchUser
 from myim_server.store.changes import Changes, Raised
 from myim_server.store.database import Database
@@ -126,7 +127,8 @@ class Terminals:
         """Revokes the terminal's tickets and tells the centers by the change log; the new generation. Raises NoSuchTerminal."""
 
         def raise_(connection: Connection) -> int:
-            connection.execute(update(terminals).where(_at(user_id, slot)).values(generation=terminals.c.generation + 1))
+            raised = {"generation": terminals.c.generation + 1, "is_revoked": True}
+            connection.execute(update(terminals).where(_at(user_id, slot)).values(raised))
             generation = connection.scalar(select(terminals.c.generation).where(_at(user_id, slot)))
             if generation is None:
                 raise NoSuchTerminal(user_id, slot)
@@ -161,12 +163,18 @@ def _admit(connection: Connection, who: Arrival) -> Admission:
     place = mine or _place(known, who.now)
     slot = place if isinstance(place, int) else place.slot
     generation = 1 if isinstance(place, int) else place.generation + 1
-    _keep_terminal(connection, who, slot, generation, is_row_there=not isinstance(place, int))
+    name = mine.name if mine is not None and mine.is_renamed else who.terminal_name
+    values = {"name": name, "generation": generation}
+    if mine is None:  # who has no other terminal knows of this one
+        values |= {"first_seen": who.now, "is_told": not known, "is_renamed": False}
+    _keep_terminal(connection, who, slot, values, is_row_there=not isinstance(place, int))
     if mine is None:
         # What a former owner of the slot did not fetch is nobody's any more.
         connection.execute(delete(receipts).where(receipts.c.user == who.user_id, receipts.c.slot == slot))
     last = None if before is None else LastLogin(before.last_login, before.last_address, before.name)
-    return Admission(slot, generation, mine is None, _keep_network(connection, who), last)
+    is_new_network = _keep_network(connection, who)
+    logins.keep(connection, who.user_id, logins.Login(who.now, who.address, name, slot, mine is None, is_new_network))
+    return Admission(slot, generation, mine is None, is_new_network, last)
 
 
 def _place(known: Iterable[Row[Any]], now: int) -> int | Row[Any]:
@@ -181,15 +189,14 @@ def _place(known: Iterable[Row[Any]], now: int) -> int | Row[Any]:
     return idlest
 
 
-def _keep_terminal(connection: Connection, who: Arrival, slot: int, generation: int, is_row_there: bool) -> None:
-    values = {
+def _keep_terminal(connection: Connection, who: Arrival, slot: int, values: dict[str, Any], is_row_there: bool) -> None:
+    values = values | {
         "terminal_key": who.terminal_key,
         "fingerprint": who.fingerprint,
-        "name": who.terminal_name,
-        "generation": generation,
         "last_seen": who.now,
         "last_login": who.now,
         "last_address": who.address,
+        "is_revoked": False,
     }
     if is_row_there:
         connection.execute(update(terminals).where(_at(who.user_id, slot)).values(values))

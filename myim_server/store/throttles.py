@@ -56,6 +56,11 @@ class Throttles:
         """Forgets the counter."""
         self._database.write(lambda connection: connection.execute(delete(throttles).where(throttles.c.counter == _digest(key))))
 
+    def forget(self, keys: Iterable[str]) -> None:
+        """Forgets all of these counters."""
+        gone = [_digest(key) for key in keys]
+        self._database.write(lambda connection: connection.execute(delete(throttles).where(throttles.c.counter.in_(gone))))
+
     def purge(self, before: int, limit: int) -> int:
         """Forgets at most `limit` counters whose `until` is before this time; how many."""
 

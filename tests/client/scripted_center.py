@@ -20,15 +20,30 @@ from myim_wire.connection import Connection, State
 from myim_wire.contents import Server, decode_lookup, encode_servers
 from myim_wire.errors import ErrorCode, ProtocolError
 from myim_wire.flights import encode_error_flight
+from myim_wire.friend_contents import FriendChanged, FriendEvent
+from myim_wire.friend_requests import (
+    FriendChangeRequest,
+    FriendRequest,
+    ProfileRequest,
+    decode_friend_change_request,
+    decode_friend_request,
+    decode_profile_request,
+)
 from myim_wire.group_contents import Event, GroupBehind, GroupChanged, GroupFetched, GroupsTold, Standing
 from myim_wire.group_requests import GroupRequest, decode_group_request
 from myim_wire.messages import ERROR, QOS1, REPLY, Command, Message, encode_group_delivery, encode_message
+from myim_wire.presence_contents import Presence, PresenceChanged
 
 DAY_US = 24 * 3600 * 1_000_000
 ME = 7
 YOU = 8
 SLOT = 5
 FINGERPRINT = bytes(range(32))
+
+
+_FRIEND_READERS: dict[int, Callable[[bytes], object]] = {
+    Command.FRIENDS: decode_friend_request, Command.FRIEND_CHANGE: decode_friend_change_request, Command.SIGNATURE: decode_profile_request,
+}  # fmt: skip
 
 
 def wait_until(condition: Callable[[], object], deadline: float = 10.0) -> None:
@@ -150,6 +165,23 @@ class Session:
         """The `count`-th question about groups of this kind, as soon as it is there."""
         wait_until(lambda: len(self.questions(kind)) >= count)
         return self.questions(kind)[count - 1]
+
+    def asked_of_friends(self, request: FriendRequest | FriendChangeRequest | ProfileRequest, count: int = 1) -> Message:
+        """The latest such request about friends or profiles, as soon as there were `count` of them."""
+
+        def questions() -> list[Message]:
+            return [one for command in _FRIEND_READERS for one in self.of(command) if _FRIEND_READERS[command](one.content) == request]
+
+        wait_until(lambda: len(questions()) >= count)
+        return questions()[-1]
+
+    def tell_friends(self, event: FriendEvent, version: int, user: int = 0, words: str = "") -> None:
+        """Something happened among friends."""
+        self.send(encode_message(Command.FRIEND_CHANGE, 0, 0, 0, 0, FriendChanged(event, version, user, words).encode()))
+
+    def tell_presence(self, *changes: Presence) -> None:
+        """Friends are seen otherwise."""
+        self.send(encode_message(Command.PRESENCE, 0, 0, 0, 0, PresenceChanged(changes).encode()))
 
     def goodbye(self, code: ErrorCode) -> None:
         """GOODBYE and close."""

@@ -18,6 +18,7 @@ from myim_wire.transport import Transport
 from tests.client.scripted_center import ME, SLOT
 
 DAY_US = 24 * 3600 * 1_000_000
+DELETED = Grant(0, "", 0, 0, bytes(32), b"", 0, 0, (), None, new_terminal=False, new_network=False)
 
 
 class ScriptedLogin:
@@ -31,6 +32,7 @@ class ScriptedLogin:
         self.servers: tuple[Server, ...] = ()
         self.last_login: LastLogin | None = None
         self.slot = SLOT
+        self.is_deleting = True
         self.credentials: list[CredentialsReceived] = []
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -91,5 +93,7 @@ class ScriptedLogin:
             return server.servers(self.servers)
         if isinstance(event, CredentialsReceived):
             self.credentials.append(event)
-            return server.refuse(*self.refusal) if self.refusal else server.grant(self.grant(event.name))
+            if self.refusal:
+                return server.refuse(*self.refusal)
+            return server.grant(DELETED if event.op == "delete" and self.is_deleting else self.grant(event.name))
         return b""

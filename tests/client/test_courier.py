@@ -14,7 +14,9 @@ from myim_client.sending import ANSWER_SECONDS
 from myim_wire.bodies import encode_error_content, encode_trailer
 from myim_wire.contents import RenewedToken, Server
 from myim_wire.errors import ErrorCode, RemoteProtocolError
-from myim_wire.messages import ERROR, PING_ASK, QOS1, REPLY, Command, Message, slot_of
+from myim_wire.messages import ERROR, PING_ASK, QOS1, REPLY, Command, Message, decode_messages, slot_of
+from myim_wire.packing import pack_map
+from myim_wire.presence_contents import SetPresence
 from tests.client.desk import Desk
 from tests.client.scripted_center import ME, SLOT, YOU
 
@@ -23,9 +25,18 @@ def commands(messages: list[Message]) -> list[int]:
     return [message.command for message in messages]
 
 
+def test_how_one_is_to_be_seen_goes_out_in_one_record_with_the_fetch_that_makes_one_seen(desk: Desk) -> None:
+    desk.courier.set_presence(SetPresence("invisible"))
+    desk.courier.end("lost")
+    desk.courier.begin("here", 1.0)
+    first, *others = desk.courier.due(1.0)  # what is one of these is never parted into records
+    assert commands(decode_messages(first)) == [Command.PRESENCE, Command.OFFLINE_FETCH]
+    assert commands(decode_messages(b"".join(others))) == [Command.SERVERS, Command.FRIENDS]
+
+
 def test_a_session_begins_with_the_fetch_and_then_the_unsettled(desk: Desk) -> None:
     desk.send()
-    assert commands(desk.due(0.0)) == [Command.OFFLINE_FETCH, Command.SERVERS, Command.USER_MESSAGE]
+    assert commands(desk.due(0.0)) == [Command.OFFLINE_FETCH, Command.SERVERS, Command.FRIENDS, Command.USER_MESSAGE]
     assert desk.due(0.0) == []
 
 
@@ -121,7 +132,13 @@ def test_what_no_center_may_send_is_a_breach_and_nothing_else(desk: Desk, messag
         desk.hear(1.0, message)
 
 
-@pytest.mark.parametrize("command", [Command.PRESENCE, Command.FRIEND_CHANGE, 0x7F])
+def test_a_push_about_friends_of_a_kind_not_known_here_is_counted_and_ignored(desk: Desk) -> None:
+    content = pack_map({"event": "waved", "version": 1, "user": YOU})
+    desk.hear(1.0, Message(Command.FRIEND_CHANGE, 0, 0, 0, 0, content))
+    assert desk.courier.ignored == 1
+
+
+@pytest.mark.parametrize("command", [Command.SIGNATURE, Command.FRIENDS, 0x7F])
 def test_what_a_later_release_may_send_is_counted_and_ignored(desk: Desk, command: int) -> None:
     desk.hear(1.0, Message(command, QOS1, YOU, ME, 64, bytes(40)))
     assert desk.courier.ignored == 1

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -31,35 +29,11 @@ from myim_wire.group_requests import (
     SetRole,
     decode_group_request,
 )
+from tests.client.calls import Call
 from tests.client.scene import Scene, group_state, take
 from tests.client.scripted_center import ME, YOU, wait_until
 
 TEAM = 900
-
-
-class Call:
-    """A call that waits for the center, in a thread of its own."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self.result: Any = None
-        self.error: Exception | None = None
-        self._call = call
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self.result = self._call()
-        except Exception as error:
-            self.error = error
-
-    def wait(self) -> Any:
-        """What it gave; what it raised is raised here."""
-        self._thread.join(10)
-        assert not self._thread.is_alive()
-        if self.error is not None:
-            raise self.error
-        return self.result
 
 
 REQUESTS: list[tuple[Callable[[Groups], object], GroupRequest]] = [

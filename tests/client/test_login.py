@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from myim_client import Client, IdentityChanged, LoginRefused, ProfileRefused, ServerUnreachable, Terminal, ask_servers, login, register
+from myim_client import (
+    Client,
+    IdentityChanged,
+    LoginRefused,
+    ProfileRefused,
+    ServerUnreachable,
+    Terminal,
+    ask_servers,
+    change_password,
+    delete_account,
+    login,
+    register,
+)
 from myim_client.addresses import spelled, split_address
 from myim_client.profile import Profile
 from myim_wire.contents import LastLogin, Server
@@ -218,3 +230,32 @@ def test_an_address_is_read(text: str, address: tuple[str, int]) -> None:
 def test_an_address_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="HOST:PORT"):
         split_address(text)
+
+
+def test_a_changed_password_gives_a_new_login_and_is_kept_nowhere(center: ScriptedLogin, terminal: Terminal) -> None:
+    register(terminal, center.address, "alice", "p" * 8)
+    given = change_password(terminal, center.address, "alice", "p" * 8, "new-and-secret-password")
+    assert [(c.op, c.password, c.new_password) for c in center.credentials[1:]] == [("password", "p" * 8, "new-and-secret-password")]
+    with Client(terminal, given.path) as client:
+        assert client.courier.account == given.account
+    for file in terminal.directory.iterdir():
+        assert b"new-and-secret-password" not in file.read_bytes(), file.name
+
+
+def test_a_deletion_needs_no_profile_and_leaves_it_alone(center: ScriptedLogin, terminal: Terminal) -> None:
+    given = register(terminal, center.address, "alice", "p" * 8)
+    before = given.path.read_bytes()
+    with Client(terminal, given.path):
+        delete_account(terminal, center.address, "alice", "p" * 8)
+    assert center.credentials[1].op == "delete"
+    assert given.path.exists() and len(given.path.read_bytes()) >= len(before)
+
+
+def test_a_refused_deletion_and_one_that_is_answered_with_a_login_are_told(center: ScriptedLogin, terminal: Terminal) -> None:
+    center.refusal = (ErrorCode.LOGIN_FAILED, 0)
+    with pytest.raises(LoginRefused):
+        delete_account(terminal, center.address, "alice", "p" * 8)
+    center.refusal = None
+    center.is_deleting = False
+    with pytest.raises(ServerUnreachable, match="something else"):
+        delete_account(terminal, center.address, "alice", "p" * 8)

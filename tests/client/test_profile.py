@@ -58,7 +58,8 @@ def test_a_profile_that_cannot_be_trusted_is_refused(tmp_path: Path, spoil: str)
 def test_a_profile_of_the_first_release_opens_with_all_it_held(tmp_path: Path) -> None:
     _, path = make_profile(tmp_path)
     with sqlite3.connect(path) as database:
-        for table in ("myim_groups", "myim_group_positions", "myim_group_shown"):
+        groups = ("myim_groups", "myim_group_positions", "myim_group_shown")
+        for table in (*groups, "myim_friend_list", "myim_friend_groups", "myim_friends", "myim_presence"):
             database.execute(f"DROP TABLE {table}")
         database.execute("ALTER TABLE myim_outbox DROP COLUMN is_post")
         database.execute("INSERT INTO myim_outbox VALUES (64, 8, x'01', 1, 0), (128, 8, x'02', 2, 2)")
@@ -71,7 +72,7 @@ def test_a_profile_of_the_first_release_opens_with_all_it_held(tmp_path: Path) -
             (128, b"\x02", True, False),
         ]
         assert profile.account().user == ME
-        assert profile.query("PRAGMA user_version") == [(2,)]
+        assert profile.query("PRAGMA user_version") == [(3,)]
         profile.close()
 
 

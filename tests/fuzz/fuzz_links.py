@@ -15,6 +15,7 @@ import atheris
 
 with atheris.instrument_imports(include=["myim_wire"]):
     from cluster.identity import make_identity
+    from myim_wire import friend_peer_messages as friends
     from myim_wire import group_peer_messages as groups
     from myim_wire import peer_messages as peers
     from myim_wire.errors import ErrorCode, ProtocolError, RemoteProtocolError
@@ -30,6 +31,17 @@ READERS: dict[int, Callable[[bytes], object]] = {
     peers.PLACES: lambda message: peers.decode_places(message[1:]),
     groups.POSTED: groups.decode_posted, groups.GROUP_CHANGED: groups.decode_group_changed,
     groups.UNINTERESTED: groups.decode_uninterested, groups.INTERESTED: groups.decode_interested,
+    friends.PRESENCE_TOLD: friends.decode_presence_told, friends.PRESENCE_ASK: friends.decode_presence_ask,
+    friends.PRESENCE_PLACES: friends.decode_presence_places, friends.FRIEND_TOLD: friends.decode_friend_told,
+}  # fmt: skip
+WRITERS: dict[int, Callable[[bytes], bytes]] = {
+    groups.GROUP_CHANGED: lambda message: groups.encode_group_changed(*groups.decode_group_changed(message)),
+    groups.UNINTERESTED: lambda message: groups.encode_uninterested(groups.decode_uninterested(message)),
+    groups.INTERESTED: lambda message: groups.encode_interested(groups.decode_interested(message)),
+    friends.PRESENCE_TOLD: lambda message: friends.encode_presence_told(friends.decode_presence_told(message)),
+    friends.PRESENCE_ASK: lambda message: friends.encode_presence_ask(*friends.decode_presence_ask(message)),
+    friends.PRESENCE_PLACES: lambda message: friends.encode_presence_places(*friends.decode_presence_places(message)),
+    friends.FRIEND_TOLD: lambda message: friends.encode_friend_told(*friends.decode_friend_told(message)),
 }  # fmt: skip
 KEY = fixed("link key")
 EAST, WEST = make_identity(fixed("east")), make_identity(fixed("west"))
@@ -81,7 +93,7 @@ def read_own(message: bytes) -> None:
 
 
 def read_of_center(message: bytes) -> None:
-    """What a center says, read; what is read of groups is written again and has to be the same bytes."""
+    """What a center says, read; what is read of groups and friends is written again and has to be the same bytes."""
     try:
         said = READERS[message[0]](message)
     except RemoteProtocolError as error:
@@ -89,12 +101,8 @@ def read_of_center(message: bytes) -> None:
         return
     if isinstance(said, groups.Posted):
         assert groups.encode_posted(said[:4], *said[4:]) == message
-    elif message[0] == groups.GROUP_CHANGED:
-        assert groups.encode_group_changed(*groups.decode_group_changed(message)) == message
-    elif message[0] == groups.INTERESTED:
-        assert groups.encode_interested(groups.decode_interested(message)) == message
-    elif message[0] == groups.UNINTERESTED:
-        assert groups.encode_uninterested(groups.decode_uninterested(message)) == message
+    elif message[0] in WRITERS:
+        assert WRITERS[message[0]](message) == message
 
 
 def one_input(data: bytes) -> None:

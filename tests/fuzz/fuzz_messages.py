@@ -26,10 +26,14 @@ with atheris.instrument_imports(include=["myim_wire"]):
     from myim_wire.contents import Credentials, FoundUser, Grant, RenewedToken, decode_lookup, decode_servers
     from myim_wire.errors import ErrorCode, ProtocolError
     from myim_wire.flights import unpad
+    from myim_wire.friend_contents import BlockedPage, Changed, FoundPage, FriendPage, RequestPage, Synced, decode_friend_push
+    from myim_wire.friend_requests import decode_friend_change_request, decode_friend_request, decode_profile_request
     from myim_wire.group_contents import GroupFetched, GroupPage, GroupState, MemberPage, PendingPage, decode_group_fetch, decode_group_push
     from myim_wire.group_requests import decode_group_request
     from myim_wire.messages import LEGAL_FROM_CENTER, LEGAL_FROM_TERMINAL, Side, check_content, decode_messages, encode_message
     from myim_wire.packing import unpack_map
+    from myim_wire.presence_contents import AskOnline, OnlinePage, PresenceChanged, SetPresence
+    from myim_wire.profile_contents import Profile, ProfilePage
 
 CONTENTS = (
     unpack_map, decode_servers, decode_lookup, decode_error, decode_pairs, decode_count, decode_settling, split_trailer, unpad,
@@ -39,6 +43,9 @@ CONTENTS = (
 VALUES: tuple[Callable[[bytes], Structure], ...] = (
     decode_group_request, decode_group_push, GroupState.decode, GroupPage.decode, MemberPage.decode, PendingPage.decode,
     GroupFetched.decode,
+    decode_friend_request, decode_friend_change_request, decode_profile_request, decode_friend_push, Synced.decode, FriendPage.decode,
+    RequestPage.decode, BlockedPage.decode, FoundPage.decode, Changed.decode, Profile.decode, ProfilePage.decode,
+    SetPresence.decode, AskOnline.decode, OnlinePage.decode, PresenceChanged.decode,
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from myim_wire import friend_peer_messages as friends
 from myim_wire import group_peer_messages as groups
 from myim_wire import peer_messages as peers
 
@@ -52,6 +53,9 @@ def said_by_centers() -> list[bytes]:
         peers.encode_expired(1, 5, [(4, 69)]),
         groups.encode_posted(sender, 4, 5, 6, [post]), groups.encode_posted(sender, 4, 5, 6, [post, post]),
         groups.encode_group_changed(4, 5, [1, 2], b"x"), groups.encode_uninterested(4), groups.encode_interested([4, 5]),
+        friends.encode_presence_told([friends.Told(1, 5, 2, 3, "busy", "é", (4, 6)), friends.Told(4, 5, 2, 3, "offline", "", (1,))]),
+        friends.encode_presence_ask(1, 2, [4, 5]), friends.encode_presence_places(1, [friends.Placed(4, "away", "é", (0, 6))]),
+        friends.encode_friend_told([1, 2], b"x"),
     ]  # fmt: skip
 
 

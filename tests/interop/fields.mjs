@@ -54,6 +54,26 @@ export class Fields {
   has(name) { return this.map.has(name); }
 }
 
+/** A text that is one of `choices`. */
+export function choice(fields, name, choices) {
+  const value = fields.text(name);
+  if (!choices.includes(value)) throw fields.wrong(name);
+  return value;
+}
+
+/** A list of `least` to `most` u64. */
+export function ids(fields, name, least, most) {
+  const values = fields.map.get(name);
+  if (!Array.isArray(values) || values.length < least || values.length > most) throw fields.wrong(name);
+  return values.map((value, i) => idOf(fields, `${name}.${i}`, value));
+}
+
+/** The u64 `value`, which stands at `name`. */
+export const idOf = (fields, name, value) => new Fields(new Map([[name, value]]), fields.code, fields.path).u64(name);
+
+/** What `read` reads if there is such a field, else null. */
+export const maybe = (fields, name, read) => (fields.has(name) ? read(fields) : null);
+
 /** The server list [P-7.11], in the order in which a terminal tries it. */
 export function serverList(fields) {
   const servers = fields.list("servers", 16).map((one) => {

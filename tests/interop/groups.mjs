@@ -1,6 +1,6 @@
 // Structures about groups [P-7.7] to [P-7.9], and the head of a delivered group message. Only what they are made of; no rules.
 import { CODES, ProtocolError } from "./errors.mjs";
-import { Fields } from "./fields.mjs";
+import { Fields, choice, idOf, ids, maybe } from "./fields.mjs";
 import * as msgpack from "./msgpack.mjs";
 import { splitDelivered } from "./messages.mjs";
 
@@ -10,25 +10,10 @@ const ROLES = [...MEMBER_ROLES, "invited", "requested", "none"];
 const CHANGES = ["created", "joined", "left", "removed", "invited", "requested", "declined", "role", "muted", "changed", "dissolved"];
 const [MAX_NAME, MAX_DESCRIPTION, MAX_WORDS, MAX_IDS] = [64, 1000, 200, 1000];
 
-function choice(fields, name, choices) {
-  const value = fields.text(name);
-  if (!choices.includes(value)) throw fields.wrong(name);
-  return value;
-}
-
-function ids(fields, name, least) {
-  const values = fields.map.get(name);
-  if (!Array.isArray(values) || values.length < least || values.length > MAX_IDS) throw fields.wrong(name);
-  return values.map((value, i) => idOf(fields, `${name}.${i}`, value));
-}
-
-const idOf = (fields, name, value) => new Fields(new Map([[name, value]]), fields.code, fields.path).u64(name);
-
 const name = (fields) => fields.text("name", MAX_NAME);
 const description = (fields) => fields.text("description", MAX_DESCRIPTION);
 const join = (fields) => choice(fields, "join", JOINS);
 const user = (fields) => fields.u64("user");
-const maybe = (fields, key, read) => (fields.has(key) ? read(fields) : null);
 const after = (fields) => ({ after: maybe(fields, "after", () => fields.u64("after")) ?? 0n });
 const ofUser = (fields) => ({ user: user(fields) });
 const bare = () => ({});
@@ -36,10 +21,10 @@ const bare = () => ({});
 const REQUESTS = new Map([
   ["create", (fields) => ({
     name: name(fields), description: maybe(fields, "description", description), join: maybe(fields, "join", join),
-    invited: maybe(fields, "invited", () => ids(fields, "invited", 0)),
+    invited: maybe(fields, "invited", () => ids(fields, "invited", 0, MAX_IDS)),
   })],
   ["join", (fields) => ({ words: maybe(fields, "words", () => fields.text("words", MAX_WORDS)) })],
-  ["invite", (fields) => ({ users: ids(fields, "users", 1) })],
+  ["invite", (fields) => ({ users: ids(fields, "users", 1, MAX_IDS) })],
   ["role", (fields) => ({ user: user(fields), role: choice(fields, "role", ["admin", "member"]) })],
   ["mute", (fields) => ({ user: user(fields), seconds: fields.u32("seconds") })],
   ["change", changeOf],

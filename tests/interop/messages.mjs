@@ -5,7 +5,7 @@ import { CODES, ProtocolError } from "./errors.mjs";
 export const COMMANDS = Object.freeze({
   PING: 1, USER_MESSAGE: 2, GROUP_MESSAGE: 3, FILE_OFFER: 4, FILE_ANSWER: 5, FILE_TOKEN: 6, RECEIPT: 7, GOODBYE: 8, PRESENCE: 9,
   OFFLINE_FETCH: 10, SIGNATURE: 11, FRIENDS: 12, FRIENDS_ONLINE: 13, FRIEND_CHANGE: 14, GROUP: 15, FILE_STORE: 16, SERVERS: 17,
-  REKEY: 18, TOKEN: 19, LOOKUP: 20,
+  REKEY: 18, TOKEN: 19, LOOKUP: 20, ACCOUNT: 21,
 });
 // The commands whose center → terminal column is "–": from a center they are legal as replies only [P-7.1].
 const ONLY_REPLIES = new Set([

@@ -174,7 +174,7 @@ def register(login: str, directory: Path, *names: str) -> list[Terminal]:
 def test_a_client_written_from_the_page_agrees_with_every_worked_example() -> None:
     done = run_client(["vectors", str(VECTORS)])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("ok ") == len(list(VECTORS.glob("*.json"))) == 9
+    assert done.stdout.count("ok ") == len(list(VECTORS.glob("*.json"))) == 10
 
 
 @pytest.mark.parametrize(
@@ -190,6 +190,17 @@ def test_a_worked_example_with_another_byte_is_noticed(tmp_path: Path, file: str
     done = run_client(["vectors", str(tmp_path / "vectors")])
     assert done.returncode == 1
     assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("MISMATCH")] == [file + ":"]
+
+
+def test_a_friend_list_with_another_text_or_id_is_noticed(tmp_path: Path) -> None:
+    shutil.copytree(VECTORS, tmp_path / "vectors")
+    path = tmp_path / "vectors" / "friends.json"
+    written = path.read_text()
+    for old, new in (('"name": "nine",', '"name": "nino",'), ('"remark": "nine"', '"display_name": "nine"'), ('"id": 200', '"id": 2')):
+        assert old in written
+        path.write_text(written.replace(old, new))
+        done = run_client(["vectors", str(tmp_path / "vectors")])
+        assert done.returncode == 1 and "MISMATCH  friends.json" in done.stdout
 
 
 def test_two_users_write_to_each_other_while_one_is_away(node: Node, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import { fromHex, join, toHex, u16, u32, u64, u8 } from "./bytes.mjs";
 import { ProtocolError } from "./errors.mjs";
 import { Fields, errorMap, renewalOf, serverList, userOf } from "./fields.mjs";
 import { FrameReader, encodeFrame } from "./frames.mjs";
+import { accountStructureOf } from "./accounts.mjs";
+import { canonicalFriends, canonicalGroups, friendStructureOf, hashList } from "./friends.mjs";
 import { answerOf, fetchOf, fetchedOf, pushOf, requestOf, settledNumber, splitGroupDelivered } from "./groups.mjs";
 import { x25519KeyPair } from "./hkdf.mjs";
 import { ENC_BYTES, hpkeOpen, hpkeSeal, hpkeSecrets, pad, unpad } from "./hpke.mjs";
@@ -132,7 +134,35 @@ function structureOf(message, isFromCenter) {
   if (message.command === COMMANDS.OFFLINE_FETCH && message.target) return isFromCenter ? fetchedOf : fetchOf;
   if (message.command === COMMANDS.TOKEN && isFromCenter) return renewalOf;
   if (message.command === COMMANDS.LOOKUP) return isFromCenter ? userOf : (fields) => (fields.has("user") ? fields.u64("user") : fields.text("name"));
-  return null;
+  const isReply = messages.isReply(message);
+  return accountStructureOf(message.command, isFromCenter, isReply) ?? friendStructureOf(message.command, isFromCenter, isReply);
+}
+
+function friendOf(one) {
+  const friend = {
+    user: BigInt(one.raw("user")), name: one.raw("name"), remark: one.raw("remark"), displayName: one.raw("display_name"),
+    avatar: one.raw("avatar"), signature: one.raw("signature"),
+  };
+  one.end();
+  return friend;
+}
+
+async function checkFriends(book) {
+  for (const one of book.list("cases")) {
+    const books = one.list("groups");
+    const groups = books.map((each) => ({
+      id: each.raw("id"), position: each.raw("position"), name: each.raw("name"), friends: each.list("friends").map(friendOf),
+    }));
+    const { root, hashes } = hashList(groups);
+    books.forEach((each, i) => {
+      each.same("canonical", canonicalFriends(groups[i].friends));
+      each.same("hash", hashes.get(groups[i].id));
+      each.end();
+    });
+    one.same("canonical", canonicalGroups(groups));
+    one.same("root", root);
+    one.end();
+  }
 }
 
 async function checkRecords(book) {
@@ -189,7 +219,7 @@ async function checkToken(book) {
 const CHECKS = new Map([
   ["frames.json", checkFrames], ["varints.json", checkVarints], ["messages.json", checkMessages], ["records.json", checkRecords],
   ["login.json", checkLogin], ["center.json", checkCenter], ["rekey.json", checkRekey], ["token.json", checkToken],
-  ["hpke.json", checkHpke],
+  ["hpke.json", checkHpke], ["friends.json", checkFriends],
 ]);
 
 /** Checks every file of `directory`, one printed line each; resolves to whether all agree. A file unknown or missing does not. */

@@ -47,6 +47,23 @@ export async function checkLogin(book) {
   if (!servers.length) throw new Mismatch(`${book.where}: no server in the server list`);
   await checkPin(book, terminal, credentials);
   await checkLoginServer(book, terminal);
+  checkOtherCredentials(book);
+}
+
+/** What changes a password or deletes an account, and the grant that answers the latter. */
+function checkOtherCredentials(book) {
+  for (const [name, op] of [["password_change", "password"], ["deletion", "delete"]]) {
+    const fields = new Fields(msgpack.decode(book.bytes(name)));
+    book.equal(`op of ${name}`, fields.text("op"), op);
+    const credentials = { op, name: fields.text("name"), password: fields.text("password"), terminal: fields.text("terminal", 64) };
+    if (op === "password") credentials.new_password = fields.text("new_password");
+    book.same(name, msgpack.encode(credentials));
+  }
+  const deleted = msgpack.decode(book.bytes("deleted"));
+  const grant = new Fields(deleted);
+  book.equal("user of deleted", String(grant.u64("user")), "0");
+  book.equal("token of deleted", grant.bytes("token").length, 0);
+  book.same("deleted", msgpack.encode(deleted));
 }
 
 async function checkPin(book, terminal, credentials) {

@@ -43,7 +43,7 @@ class Decisions:
             raise self.answer
         return self.answer
 
-    register = log_in
+    register = change_password = delete = log_in
 
 
 def start_center(decisions: Decisions, metrics: Metrics, limits: LoginLimits) -> LoginCenter:

@@ -8,14 +8,17 @@ import gevent
 import pytest
 
 from myim_server.chat.accounts import Accounts
+from myim_server.chat.friend_roots import FriendRoots
 from myim_server.keys import open_login_keys
 from myim_server.login import LoginCenter, LoginLimits
 from myim_server.metrics import Metrics
 from myim_server.passwords import HashingCost, Passwords
 from myim_server.store.engine import Store, StoreSettings, open_store
+from myim_server.store.friend_changes import Befriended
 from myim_server.throttles import SECOND, TrustedNetworks
 from myim_server.tickets import Tickets
 from myim_wire.errors import ErrorCode
+from myim_wire.friend_hashes import NO_ROOT, hash_list
 from myim_wire.login_flights import Granted, Refused
 from tests.login.door import connections
 from tests.login.terminal import Terminal
@@ -44,7 +47,7 @@ def center(tmp_path: Path, store: Store, tickets: Tickets) -> Iterator[LoginCent
     passwords = Passwords(threads=2, queue=200, cost=HashingCost(memory_kib=64, passes=1))
     accounts = Accounts(
         store.accounts, store.terminals, store.throttles, passwords, tickets,
-        servers=list, trusted=TrustedNetworks([]), is_registration_open=True,
+        servers=list, trusted=TrustedNetworks([]), is_registration_open=True, friends=FriendRoots(store.friends).of,
     )  # fmt: skip
     limits = LoginLimits(handshakes_per_address=200)
     opened = LoginCenter(("127.0.0.1", 0), open_login_keys(tmp_path), accounts, list, lambda: NOW, Metrics(), limits)
@@ -65,6 +68,20 @@ def test_a_terminal_registers_and_logs_in_and_its_token_opens(center: LoginCente
     ticket = tickets.open(granted.grant.token)
     assert (ticket.user, ticket.session_key) == (registered.grant.user, granted.grant.session_key)
     assert ticket.terminal_public == terminal.client().terminal_public
+
+
+def test_a_login_tells_the_version_and_the_root_of_the_friend_list(center: LoginCenter, store: Store) -> None:
+    terminal, other = Terminal(center.server_port), Terminal(center.server_port)
+    alice, bob = (one.register(name, PASSWORD) for one, name in ((terminal, "Alice"), (other, "Bob")))
+    assert isinstance(alice, Granted) and isinstance(bob, Granted)
+    assert (alice.grant.friends_version, alice.grant.friends_hash) == (0, NO_ROOT)
+    again = terminal.log_in("alice", PASSWORD)
+    assert isinstance(again, Granted) and (again.grant.friends_version, again.grant.friends_hash) == (0, NO_ROOT)
+    store.friends.change(alice.grant.user, bob.grant.user, lambda view: (Befriended(0),), NOW)
+    granted = terminal.log_in("alice", PASSWORD)
+    assert isinstance(granted, Granted)
+    expected, _ = hash_list([(0, 0, "")], [(0, (bob.grant.user, "Bob", "", "", "", ""))])
+    assert (granted.grant.friends_version, granted.grant.friends_hash) == (1, expected)
 
 
 def test_unknown_wrong_and_locked_are_the_same_bytes(center: LoginCenter, store: Store) -> None:

@@ -61,7 +61,7 @@ class LaterOnesByThemselves(Lane):
 class StoresOnlyWhatCameBack(Lane):
     """D-4 at the owner: what is returned is stored, the rest of the attempt goes on."""
 
-    def returned(self, attempt: int, times: Iterable[int], now: float) -> list[lane_rules.Action]:
+    def returned(self, attempt: int, times: Iterable[int], now: float, is_absent: bool = False) -> list[lane_rules.Action]:
         back = [self.queue[time] for time in times if time in self.queue]
         if attempt != self.attempt or self.state is not LaneState.OPEN or not back:
             return super().returned(attempt, times, now)

@@ -85,7 +85,7 @@ class GroupCenter:
         self.base = base
         groups = store.groups, store.group_posts
         self.hall = GroupHall(base.node, router.parties, router.inboxes, groups, gevent.spawn, gevent.spawn_later, metrics)
-        router.on_left = self.hall.left
+        router.on_left = lambda user, slot: self.hall.left(user)
         self.postings = Postings(base.node, store.group_posts, self.hall.succession, gevent.spawn, (100, 0.0), metrics)
         self.confirmations = Confirmations(store.group_cursors, gevent.spawn, gevent.sleep, 0.0, metrics)
         people = (store.group_roles.officers, store.accounts.existing)

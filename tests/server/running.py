@@ -12,7 +12,16 @@ from typing import Any
 
 import gevent
 
-from myim_server.config_sections import CenterSection, Config, DeliverySection, LoginSection, NodeSection, StoreSection, TokensSection
+from myim_server.config_sections import (
+    CenterSection,
+    Config,
+    DeliverySection,
+    FriendsSection,
+    LoginSection,
+    NodeSection,
+    StoreSection,
+    TokensSection,
+)
 from myim_server.node import Node, wall_clock
 from myim_wire.center_handshake import CenterClient
 from myim_wire.connection import Connection
@@ -39,6 +48,7 @@ def config(directory: Path, **sections: Mapping[str, Any]) -> Config:
         delivery=DeliverySection.model_validate(sections.get("delivery", {})),
         store=StoreSection.model_validate(sections.get("store", {})),
         tokens=TokensSection.model_validate(sections.get("tokens", {})),
+        friends=FriendsSection.model_validate(sections.get("friends", {})),
     )
 
 

@@ -53,7 +53,7 @@ class Offline:
         self._begin()
         return {row.target for row in self.rows} & set(user_ids)
 
-    def confirm(self, names: Sequence[tuple[int, int, int]]) -> int:
+    def confirm(self, names: Sequence[tuple[int, int, int]], is_held: bool = False) -> int:
         self.confirmed.append(list(names))
         self._begin()
         return len(names)

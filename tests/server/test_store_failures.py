@@ -54,7 +54,7 @@ class Moody:
         self._begin("targets_with_rows")
         return self.real.targets_with_rows(user_ids)
 
-    def confirm(self, names: Sequence[tuple[int, int, int]]) -> int:
+    def confirm(self, names: Sequence[tuple[int, int, int]], is_held: bool = False) -> int:
         self._begin("confirm")
         return self.real.confirm(names)
 

@@ -71,7 +71,8 @@ def test_existing_ids_are_told_from_others(store: Store, users: list[int]) -> No
 
 
 def test_hash_and_lock_are_kept(store: Store, users: list[int]) -> None:
-    store.accounts.set_password_hash(users[0], "new hash")
+    assert store.accounts.rehash(users[0], "new hash", was="hash")
+    assert not store.accounts.rehash(users[0], "newer hash", was="hash")
     store.accounts.lock(users[0])
     store.accounts.lock(users[0])
     assert store.accounts.get(users[0]) == Account(users[0], "user0", "User 0", "new hash", 1, True)
@@ -84,8 +85,9 @@ def test_what_is_done_to_nobody_is_an_error(store: Store) -> None:
     for act in (store.accounts.lock, store.accounts.unlock, store.accounts.raise_generation):
         with pytest.raises(NoSuchUser):
             act(12345)
-    with pytest.raises(NoSuchUser):
-        store.accounts.set_password_hash(12345, "hash")
+    assert not store.accounts.rehash(12345, "hash", was="hash")
+    assert store.accounts.change_password(12345, "hash", "hash", 0) is None
+    assert not store.accounts.delete(12345, now=1)
     assert store.terminals.raised_since(0) == ([], 0)
 
 

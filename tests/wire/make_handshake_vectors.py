@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from myim_wire.center_handshake import CenterClient, accept, parse_connect
-from myim_wire.contents import Credentials
+from myim_wire.contents import Credentials, Grant
 from myim_wire.errors import ErrorCode
 from myim_wire.flights import encode_error_flight, pad
 from myim_wire.messages import PING_ASK
@@ -34,8 +34,10 @@ from tests.wire.fixed import (
     new_center_client,
     seal_with,
 )
+from tests.wire.make_account_vectors import DELETION, PASSWORD_CHANGE
 
 CREDENTIALS_STRUCTURE = Credentials("login", *CREDENTIALS[1:]).encode()
+DELETED = Grant(0, "", 0, 0, bytes(32), b"", 0, 0, (), None, new_terminal=False, new_network=False)
 
 
 def _hash(*parts: bytes) -> bytes:
@@ -77,7 +79,8 @@ def _hexed(values: dict[str, Any]) -> dict[str, Any]:
 
 LOGIN_ABOUT = (
     "one login with fixed keys. frame*: as on the wire; flight*: plaintext from the version byte on; k1_*, k2_*: keys, ivs by direction; "
-    "credentials, grant: the msgpack before padding; refusal_frame in place of frame6; servers_* in place of frames 3 and 4"
+    "credentials, grant: the msgpack before padding; password_change, deletion: other credentials, deleted: the grant that answers the "
+    "latter; refusal_frame in place of frame6; servers_* in place of frames 3 and 4"
 )
 
 
@@ -130,6 +133,7 @@ def login_vector() -> dict[str, Any]:
         "k2_t2l_key": k2_up[0], "k2_t2l_iv": k2_up[1], "k2_l2t_key": k2_down[0], "k2_l2t_iv": k2_down[1],
         "server_private": server_private, "server_public": _public(server_private), "frame4": frames[3], "flight4": flight4, "H4": h4,
         "credentials": CREDENTIALS_STRUCTURE, "frame5": frames[4], "flight5": flight5, "H5": h5,
+        "password_change": PASSWORD_CHANGE.encode(), "deletion": DELETION.encode(), "deleted": DELETED.encode(),
         "grant": GRANT.encode(), "frame6": frames[5], "flight6": flight6,
         "refusal_frame": LoginRun().decided(None).frames[5],
         "servers_ask_frame": ask, "servers_answer_frame": asked.server.servers(SERVERS),

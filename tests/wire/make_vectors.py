@@ -45,7 +45,10 @@ from tests.wire.group_examples import (
     STATE,
     TOLD,
 )  # fmt: skip
+from tests.wire.make_account_vectors import account_messages
+from tests.wire.make_friend_vectors import friend_messages, friends_vector
 from tests.wire.make_handshake_vectors import center_vector, hpke_vector, login_vector, rekey_vector
+from tests.wire.message_cases import message_case as _message
 
 VECTORS = Path(__file__).parent / "vectors"
 TEXT = "Grüße 你好 🙂".encode()
@@ -81,17 +84,6 @@ def varints_vector() -> dict[str, Any]:
         "cases": [{"bytes_after": s, "total": t, "length": p.hex()} for s, t, p in zip(sizes, totals, prefixes, strict=True)],
         "bad": bad,
     }
-
-
-def _message(
-    name: str, side: str, code: int, flags: int, user: int, target: int, time: int, content: bytes = b"", **more: Any
-) -> dict[str, Any]:
-    address = more.pop("address", None)
-    return {
-        "name": name, "from": side, "command": int(code), "flags": flags | (0x80 if address else 0), "user": str(user),
-        "target": str(target), "time": str(time), "content": content.hex(), "address": [str(part) for part in address] if address else None,
-        "bytes": encode_message(code, flags, user, target, time, content, address).hex(), **more,
-    }  # fmt: skip
 
 
 def bad_messages() -> list[tuple[str, bytes, ErrorCode]]:
@@ -196,7 +188,8 @@ def messages_vector() -> dict[str, Any]:
     return {
         "about": "u64 values are decimal strings; address: [endpoint, center]; body: before the three u64; number, accepted: in the head "
         "of a group's message. bad: plaintexts of records",
-        "ping_asks": PING_ASK.hex(), "ping_answers": PING_ANSWER.hex(), "cases": cases + group_messages(),
+        "ping_asks": PING_ASK.hex(), "ping_answers": PING_ANSWER.hex(),
+        "cases": cases + group_messages() + friend_messages() + account_messages(),
         "bad": [{"name": name, "bytes": data.hex(), "error": code} for name, data, code in bad_messages()],
     }  # fmt: skip
 
@@ -232,6 +225,7 @@ def make() -> dict[str, str]:
     vectors = {
         "frames": frames_vector(), "varints": varints_vector(), "messages": messages_vector(), "records": records_vector(),
         "token": token_vector(), "login": login_vector(), "center": center_vector(), "rekey": rekey_vector(), "hpke": hpke_vector(),
+        "friends": friends_vector(),
     }  # fmt: skip
     return {f"{name}.json": json.dumps(vector, indent=1, ensure_ascii=True) + "\n" for name, vector in vectors.items()}
 

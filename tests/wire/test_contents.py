@@ -31,6 +31,7 @@ from myim_wire.contents import (
     Credentials,
     FoundUser,
     Grant,
+    Operation,
     RenewedToken,
     decode_lookup,
     decode_servers,
@@ -130,10 +131,11 @@ STRUCTURES: dict[str, tuple[Callable[[bytes], object], bytes]] = {
     "lookup": (decode_lookup, encode_lookup("bob")),
     "found user": (FoundUser.decode, FoundUser(42, "Bob").encode()),
     "credentials": (Credentials.decode, Credentials("login", "ann", "secret", "laptop").encode()),
+    "new password": (Credentials.decode, Credentials("password", "ann", "secret", "laptop", "new secret").encode()),
     "grant": (Grant.decode, GRANT.encode()),
     "error": (decode_error, encode_error_content(ErrorCode.SLOW_DOWN, "too fast", 5, "content")),
 }
-OPTIONAL = {("credentials", "terminal"), ("error", "retry_ms"), ("error", "field")}
+OPTIONAL = {("credentials", "terminal"), ("new password", "terminal"), ("error", "retry_ms"), ("error", "field")}
 FIELDS = [(name, path) for name, (_, content) in STRUCTURES.items() for path in places(msgpack.unpackb(content))]
 
 
@@ -157,7 +159,7 @@ def test_each_field_missing_null_or_wrongly_typed_is_refused_by_name(name: str, 
     ("servers", "port", 65536), ("servers", "priority", 65536), ("servers", "load", 256), ("servers", "host", "h" * 256),
     ("servers", "node", -1),
     ("renewed token", "session_key", bytes(31)), ("renewed token", "session_key", bytes(33)), ("renewed token", "issued", -1),
-    ("credentials", "op", "delete"), ("credentials", "terminal", "t" * 65), ("grant", "slot", 64), ("grant", "friends_hash", b""),
+    ("credentials", "op", "leave"), ("credentials", "terminal", "t" * 65), ("grant", "slot", 64), ("grant", "friends_hash", b""),
     ("grant", "terminal_generation", 2**32), ("grant", "servers", [{}] * 17), ("error", "code", 65536), ("error", "retry_ms", 2**32),
     ("servers", "servers", [1]), ("servers", "servers", [{}] * 17),
 ])  # fmt: skip
@@ -182,8 +184,15 @@ def test_a_look_up_is_by_name_or_by_id_and_the_id_counts() -> None:
         assert field_of(partial(decode_lookup, msgpack.packb({"name": "bob", "user": user}))) in ("user", "content")
 
 
+@pytest.mark.parametrize("op", ["login", "register", "delete"])
+def test_a_new_password_belongs_to_its_change_alone(op: Operation) -> None:
+    given = Credentials(op, "ann", "secret", None, "new secret")
+    assert Credentials.decode(given.encode()) == Credentials(op, "ann", "secret")
+
+
 def test_secrets_do_not_print() -> None:
-    printed = repr([Credentials("login", "ann", "hunter2hunter2"), GRANT, RenewedToken(TOKEN, SESSION_KEY, 1, 2)])
+    change = Credentials("password", "ann", "hunter2hunter2", None, "hunter2hunter3")
+    printed = repr([change, GRANT, RenewedToken(TOKEN, SESSION_KEY, 1, 2)])
     assert "hunter2" not in printed and repr(SESSION_KEY) not in printed and repr(TOKEN) not in printed
 
 

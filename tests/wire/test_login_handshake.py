@@ -77,6 +77,15 @@ def test_a_login_with_fresh_chance_gives_what_was_granted() -> None:
     assert client.receive(server.grant(GRANT)[4:]) == [Granted(GRANT)]
 
 
+def test_the_longest_change_of_a_password_fits_its_flight() -> None:
+    run = LoginRun().certified()
+    long = "🙂" * 256
+    (event,) = run.server.receive(run.client.credentials("password", "象" * 32, long, "🙂" * 64, "🙃" * 256)[4:]).events
+    assert isinstance(event, CredentialsReceived)
+    assert (event.op, event.password, event.new_password) == ("password", long, "🙃" * 256)
+    assert "🙂🙂" not in repr(event).replace(repr(event.terminal), "") and "🙃" not in repr(event)
+
+
 def test_a_refusal_is_sealed_and_ends_the_login() -> None:
     run = LoginRun().decided(None)
     assert run.client.receive(run.frames[-1][4:]) == [Refused(ErrorCode.LOGIN_FAILED, 1000)]

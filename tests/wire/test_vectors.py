@@ -33,6 +33,7 @@ from myim_wire.messages import PING_ASK, REPLY, Command, Message, decode_message
 from myim_wire.records import OpeningKey
 from myim_wire.tokens import Ticket, TicketKey, key_id_of, open_ticket, seal_ticket
 from tests.wire.fixed import SERVERS, LoginRun, fixed, new_center_client, new_connections
+from tests.wire.make_account_vectors import DELETION, PASSWORD_CHANGE
 from tests.wire.make_vectors import ORIGIN, make
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -201,6 +202,14 @@ def test_each_end_of_the_login_reads_the_frames_of_the_page() -> None:
     assert isinstance(event, CredentialsReceived) and event.terminal_public_key == unhex(vector, "terminal_public")
     given = Credentials(event.op, event.name, event.password, event.terminal)
     assert given == Credentials.decode(unhex(vector, "credentials"))
+
+
+def test_other_credentials_of_the_page_and_the_grant_of_a_deletion_are_read() -> None:
+    vector = load("login")
+    assert Credentials.decode(unhex(vector, "password_change")) == PASSWORD_CHANGE
+    assert Credentials.decode(unhex(vector, "deletion")) == DELETION
+    deleted = Grant.decode(unhex(vector, "deleted"))
+    assert (deleted.user, deleted.token, deleted.servers) == (0, b"", ())
 
 
 def test_the_refusal_and_the_server_list_of_the_page_are_read() -> None:

@@ -1,0 +1,120 @@
+"""The parts of a center that know presence, put together, and tied to delivery, friends and other centers.
+
+What lives here: which part hears of what. What must not: rules, SQL, bytes, the rest of a node (`node_parts`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import gevent
+
+from myim_server.chat.circles import Circles
+from myim_server.chat.friend_hall import FriendHall
+from myim_server.chat.friend_news import News
+from myim_server.chat.group_peers import GroupPeers
+from myim_server.chat.peers import Peers
+from myim_server.chat.post import Post
+from myim_server.chat.presence_hall import HallParts, PresenceHall
+from myim_server.chat.router import Router
+from myim_server.chat.shelf import Shelf
+from myim_server.presence_commands import PresenceCommands
+from myim_server.refusals import RequestRefused
+from myim_server.requests import Requests
+from myim_server.store.engine import Store
+from myim_wire import friend_peer_messages as wire
+from myim_wire.friend_contents import FriendChanged, decode_friend_push
+from myim_wire.messages import Command, encode_message
+
+_RELEASED = 500
+_AGAIN_SECONDS = 1.0
+_ONLY_CIRCLES = 0  # the version of a push that no terminal is given: friends or blocks changed, and nothing that is shown
+
+
+class PresenceRole(NamedTuple):
+    """What a center has for presence."""
+
+    hall: PresenceHall
+    commands: PresenceCommands
+    friends: FriendHall
+    post: Post
+
+    def serve(self, peers: Peers, groups: GroupPeers) -> None:
+        """Take what other centers say of presence and of friends."""
+        peers.table.update(self.hall.table)
+        peers.table[wire.FRIEND_TOLD] = self._friend_told
+        peers.on_up = self.hall.came_up
+
+        def lost(center: int) -> None:
+            groups.lost(center)
+            self.hall.lost(center)
+
+        peers.on_lost = lost
+
+    def news(self, news: News) -> None:
+        """A change between users was made here: who they may hear of is read anew, here and elsewhere."""
+        changed = {user for user in news.pair if user}
+        for user in changed:
+            self.hall.circle_changed(user)
+        for user, push in news.pushes:
+            self._tell([user], push)
+        if changed and (news.may_hear is not None or news.is_blocked is not None):
+            self._tell(sorted(changed), FriendChanged("list", _ONLY_CIRCLES, 0))
+
+    def _tell(self, users: Sequence[int], push: FriendChanged) -> None:
+        message = wire.encode_friend_told(users, push.encode())
+        for center in self.post.linked():
+            self.post.mesh.send(center, message, is_urgent=True)
+
+    def _friend_told(self, center: int, message: bytes) -> None:
+        users, content = wire.decode_friend_told(message)
+        push = decode_friend_push(content)
+        for user in users:
+            self.hall.circle_changed(user)
+            if push.version != _ONLY_CIRCLES:
+                self.friends.give_encoded(user, encode_message(Command.FRIEND_CHANGE, 0, 0, 0, 0, content))
+
+
+def build_presence(
+    node_id: int,
+    store: Store,
+    router: Router,
+    shelf: Shelf,
+    friends: FriendHall,
+    post: Post,
+    requests: Requests,
+    settings: tuple[float, Callable[[], bool]],
+) -> PresenceRole:
+    """All of it; settings = (seconds of grace, whether all centers there are are linked)."""
+    circles = Circles(store.friends, store.blocks, gevent.spawn)
+    grace_seconds, is_whole = settings
+    parts = HallParts(node_id, router.parties, router.inboxes, post.mesh, gevent.spawn_later, time.monotonic, is_whole)
+    hall = PresenceHall(parts, circles, grace_seconds)
+    shelf.is_blocked = hall.is_blocked
+    shelf.is_held = hall.presence.is_hidden
+    hall.on_hidden = lambda user: router.carry_out(router.inboxes.hide(user))
+    hall.on_blocked = lambda user, senders: router.carry_out(router.inboxes.hide(user, senders))
+    hall.on_visible = lambda user: _spawn(_release, store, router, user)
+    role = PresenceRole(hall, PresenceCommands(hall, requests), friends, post)
+    friends.on_news = role.news
+    return role
+
+
+def _spawn(function: Callable[..., Any], *arguments: Any) -> None:
+    gevent.spawn(function, *arguments)
+
+
+def _release(store: Store, router: Router, user: int) -> None:
+    """Receipts of who may be seen again go to their senders."""
+    while True:
+        try:
+            terminals = store.receipts.release(user, _RELEASED)
+        except RequestRefused:
+            gevent.sleep(_AGAIN_SECONDS)
+            continue
+        for sender, slot in set(terminals):
+            router.backlog.tell_of_receipts(sender << 6 | slot)
+        if len(terminals) < _RELEASED:
+            return

@@ -1,0 +1,164 @@
+"""Presence between friends on a real center: who is told, who is not, and what an invisible user or a block looks like from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from myim_server.config_sections import FriendsSection
+from myim_server.node import Node
+from myim_wire.friend_requests import Block, Unblock
+from myim_wire.messages import QOS1, REPLY, Command, Message, encode_message
+from myim_wire.presence_contents import AskOnline, OnlinePage, PresenceChanged, SetPresence
+from tests.server.friend_terminals import Friendly, make_people
+from tests.server.running import RawTerminal, config, wait_until
+
+STORED = b"\x02"
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    quick = config(tmp_path / "data", delivery={"sweep_seconds": 0.5})
+    node = Node(quick.model_copy(update={"friends": FriendsSection(grace_seconds=0.3)}))
+    node.build()
+    node.start()
+    yield node
+    node.stop()
+
+
+@pytest.fixture
+def friends(node: Node) -> tuple[Friendly, Friendly]:
+    alice, bob = make_people(node, "alice", "bob")
+    alice.befriend(bob)
+    wait_until(lambda: online(bob) and online(alice))
+    return alice, bob
+
+
+def say(who: Friendly, state: str, text: str = "") -> None:
+    named = who.name()
+    content = SetPresence(state, text).encode()  # type: ignore[arg-type]
+    who.say(encode_message(Command.PRESENCE, QOS1, who.person.user, 0, named, content))
+    who.wait_for(lambda message: message.command == Command.PRESENCE and message.time == named and bool(message.flags & REPLY))
+
+
+def online(who: Friendly) -> dict[int, tuple[str, str]]:
+    named = who.name()
+    who.say(encode_message(Command.FRIENDS_ONLINE, QOS1, who.person.user, 0, named, AskOnline().encode()))
+    reply = who.wait_for(lambda message: message.command == Command.FRIENDS_ONLINE and message.time == named)
+    page = OnlinePage.decode(reply.content)
+    assert page.is_complete
+    return {one.user: (one.state, one.text) for one in page.online}
+
+
+def await_presence(who: Friendly, user: int, state: str, text: str = "") -> None:
+    """Until it is told so; what was told before, as that somebody who has just become a friend is online, is passed over."""
+
+    def is_it(message: Message) -> bool:
+        if message.command != Command.PRESENCE or message.flags & REPLY:
+            return False
+        return any((one.user, one.state, one.text) == (user, state, text) for one in PresenceChanged.decode(message.content).changes)
+
+    who.wait_for(is_it)
+    who.inbox = [message for message in who.inbox if message.command != Command.PRESENCE]
+
+
+def is_settling(message: Message) -> bool:
+    return message.command == Command.USER_MESSAGE and bool(message.flags & REPLY)
+
+
+def test_friends_see_each_other_come_change_and_go(node: Node, friends: tuple[Friendly, Friendly]) -> None:
+    alice, bob = friends
+    wait_until(lambda: online(bob) == {alice.person.user: ("online", "")})
+    say(alice, "busy", "baking")
+    await_presence(bob, alice.person.user, "busy", "baking")
+    alice.close()
+    await_presence(bob, alice.person.user, "offline")
+    assert online(bob) == {}
+    again = Friendly(node, alice.person, number=2)
+    await_presence(bob, alice.person.user, "online")
+    again.close()
+
+
+def test_a_reconnect_within_the_grace_tells_nobody(node: Node, friends: tuple[Friendly, Friendly]) -> None:
+    alice, bob = friends
+    online(bob)
+    alice.close()
+    again = Friendly(node, alice.person, number=2)
+    say(again, "away")
+    await_presence(bob, alice.person.user, "away")
+
+
+def test_who_is_no_friend_is_told_nothing_and_sees_nobody(node: Node, friends: tuple[Friendly, Friendly]) -> None:
+    alice, bob = friends
+    (carol,) = make_people(node, "carol")
+    assert online(carol) == {}
+    say(alice, "away")
+    await_presence(bob, alice.person.user, "away")
+    carol.poll()
+    assert not [message for message in carol.inbox if message.command == Command.PRESENCE]
+
+
+def test_who_is_invisible_is_offline_to_friends_in_pushes_lists_and_settlings(node: Node, friends: tuple[Friendly, Friendly]) -> None:
+    alice, bob = friends
+    say(alice, "invisible")
+    await_presence(bob, alice.person.user, "offline")
+    assert online(bob) == {}
+    named = bob.write(alice.person.user, b"are you there?")
+    assert bob.settling_of(named).content == STORED
+    message = alice.next_message()
+    assert message.time == named
+    alice.confirm((bob.person.user, named))
+    store = node.store
+    assert store is not None
+    wait_until(lambda: not store.offline.targets_with_rows([alice.person.user]))
+    bob.fetch()
+    bob.poll()
+    assert not [one for one in bob.inbox if one.command == Command.RECEIPT]
+    say(alice, "online")
+    receipt = bob.wait_for(lambda one: one.command == Command.RECEIPT)
+    assert receipt.content[0] == 3
+    await_presence(bob, alice.person.user, "online")
+
+
+def test_hiding_while_a_message_is_on_its_way_settles_it_as_stored(node: Node, friends: tuple[Friendly, Friendly]) -> None:
+    alice, bob = friends
+    named = bob.write(alice.person.user, b"hello")
+    alice.next_message()
+    say(alice, "invisible")
+    alice.confirm((bob.person.user, named))
+    assert bob.settling_of(named).content == STORED
+    assert alice.next_message().time == named
+
+
+def test_who_comes_invisible_is_never_seen(node: Node, friends: tuple[Friendly, Friendly]) -> None:
+    alice, bob = friends
+    wait_until(lambda: online(bob))
+    alice.close()
+    await_presence(bob, alice.person.user, "offline")
+    hidden = RawTerminal(node, alice.person, 2)
+    hidden.say(encode_message(Command.PRESENCE, QOS1, alice.person.user, 0, hidden.name(), SetPresence("invisible").encode()))
+    hidden.fetch()
+    assert online(bob) == {}
+    bob.poll()
+    assert not [one for one in bob.inbox if one.command == Command.PRESENCE and not one.flags & REPLY]
+
+
+def test_a_blocked_sender_learns_nothing_and_is_never_shown(node: Node, friends: tuple[Friendly, Friendly]) -> None:
+    alice, bob = friends
+    alice.change(Block(bob.person.user))
+    wait_until(lambda: node._role is not None and node._role.presence.hall.is_blocked(alice.person.user, bob.person.user))
+    named = bob.write(alice.person.user, b"let me in")
+    assert bob.settling_of(named).content == STORED
+    store = node.store
+    assert store is not None
+    wait_until(lambda: not store.offline.targets_with_rows([alice.person.user]))
+    alice.poll()
+    assert not [one for one in alice.inbox if one.command == Command.USER_MESSAGE]
+    assert store.receipts.users_with_receipts([bob.person.user]) == set()
+    assert online(bob) == {}
+    alice.change(Unblock(bob.person.user))
+    wait_until(lambda: node._role is not None and not node._role.presence.hall.is_blocked(alice.person.user, bob.person.user))
+    later = bob.write(alice.person.user, b"thank you", is_first=True)
+    assert alice.next_message().time == later
