@@ -239,6 +239,22 @@ class PresenceHall:
 
     def online(self, asker: int, after: int, done: Callable[[OnlinePage], None]) -> None:
         """The friends that are online, by id above `after`; done gets the page, within about a second."""
+        if self.circles.is_known(asker):
+            self._look(asker, after, done)
+            return
+
+        def read(failure: Exception | None) -> None:
+            # a session may ask before its circle is there; without one all friends would seem to be offline
+            if failure is not None:
+                done(OnlinePage((), False))
+                return
+            self._look(asker, after, done)
+            if not self._parts.inboxes.of(asker):
+                self.circles.forget(asker)
+
+        self.circles.read(asker, read)
+
+    def _look(self, asker: int, after: int, done: Callable[[OnlinePage], None]) -> None:
         friends = sorted(friend for friend in self.circles.of(asker).friends if friend > after)[:_PAGE]
         up_to = friends[-1] if len(friends) == _PAGE and max(self.circles.of(asker).friends) > friends[-1] else 0
         placed = self._placed(asker, friends)

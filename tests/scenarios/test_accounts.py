@@ -1,4 +1,4 @@
-"""People look after their accounts: a new terminal noticed, a lost one cut off, a password changed, everything exported, then deleted."""
+"""People look after their accounts: a new terminal is noticed, a lost one cut off, a password changed, all exported, then deleted."""
 
 from __future__ import annotations
 

@@ -30,8 +30,10 @@ def wait_until(condition: Callable[[], object], deadline: float = 20.0) -> None:
 class Town:
     """A node with all roles on fixed ports, and its people; the node may be killed and started again."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, settings: str = "") -> None:
+        """settings: further sections of the node's configuration."""
         self.directory = directory
+        self._settings = settings
         self.login_port, self.center_port = free_port(), free_port()
         self.clients: list[Client] = []
         self._node: subprocess.Popen[bytes] | None = None
@@ -48,6 +50,7 @@ class Town:
             f"node: {{data_dir: {self.directory / data}}}\n"
             f"login: {{listen: '127.0.0.1:{self.login_port}', registration: open}}\n"
             f"center: {{listen: '127.0.0.1:{self.center_port}', max_connections: 200}}\n"
+            f"{self._settings}\n"
         )
         log = (self.directory / "node.log").open("ab")
         self._node = subprocess.Popen([sys.executable, "-m", "myim_server", "node", "--config", str(config)], stdout=log, stderr=log)

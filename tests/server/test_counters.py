@@ -19,9 +19,11 @@ from myim_server.node import Node
 from myim_server.node_links import open_directory
 from myim_server.refusals import StoreUnavailable
 from myim_server.store.engine import Store, StoreSettings, open_store
+from myim_wire.account_contents import RevokeTerminal
 from myim_wire.bodies import encode_pairs
 from myim_wire.errors import ErrorCode
 from myim_wire.messages import ERROR, REPLY, Command, encode_message
+from tests.server.account_terminals import Device, here
 from tests.server.running import Person, RawTerminal, config, make_person, online, start_node, stuff, wait_until
 
 PASSWORD = "seven brown horses run"
@@ -182,6 +184,22 @@ def log_in_wrongly(play: Play) -> None:
         login(Terminal.open(play.directory / "terminal"), play.login_server, "nobody", PASSWORD)
 
 
+def look_after_an_account(play: Play) -> None:
+    """Register, log in elsewhere, be warned, export, log that one out, change the password, delete."""
+    play._people += 1
+    name = f"owner{play._people}"
+    laptop, phone = Device(play.node, "laptop"), Device(play.node, "phone")
+    first = here(play.node, laptop.person("register", name))
+    phone.grant("login", name)
+    first.warning()
+    first.export()
+    first.terminals(RevokeTerminal())
+    laptop.grant("password", name, new_password=PASSWORD)
+    laptop.grant("delete", name, PASSWORD)
+    first.close()
+
+
+ACCOUNTS = ("passwords_changed", "accounts_deleted", "terminals_revoked", "terminals_warned_of", "exports")
 MOVED: dict[str, Callable[[Play], object]] = {
     "messages_accepted": talk,
     "settled_received": talk,
@@ -199,6 +217,7 @@ MOVED: dict[str, Callable[[Play], object]] = {
     "rekeys": rekey,
     "logins": lambda play: play.register("login"),
     "registrations": lambda play: play.register("registered"),
+    **dict.fromkeys(ACCOUNTS, look_after_an_account),
     "tokens_renewed": renew,
     "store_failures": fail_the_store,
     "log_lines_dropped": log_too_much,

@@ -162,3 +162,22 @@ def test_a_blocked_sender_learns_nothing_and_is_never_shown(node: Node, friends:
     wait_until(lambda: node._role is not None and not node._role.presence.hall.is_blocked(alice.person.user, bob.person.user))
     later = bob.write(alice.person.user, b"thank you", is_first=True)
     assert alice.next_message().time == later
+
+
+def test_who_asks_before_it_is_known_whose_friend_one_is_gets_no_false_offline(node: Node, friends: tuple[Friendly, Friendly]) -> None:
+    alice, bob = friends
+    wait_until(lambda: online(bob))
+    say(alice, "invisible")
+    alice.close()
+    await_presence(bob, alice.person.user, "offline")
+    for number in range(2, 7):
+        again = RawTerminal(node, alice.person, number)
+        named = [again.name() for _ in range(3)]
+        again.say(
+            encode_message(Command.PRESENCE, QOS1, alice.person.user, 0, named[0], SetPresence("invisible").encode()),
+            encode_message(Command.OFFLINE_FETCH, QOS1, alice.person.user, 0, named[1]),
+            encode_message(Command.FRIENDS_ONLINE, QOS1, alice.person.user, 0, named[2], AskOnline().encode()),
+        )
+        reply = again.wait_for(lambda message: message.command == Command.FRIENDS_ONLINE)
+        assert [one.user for one in OnlinePage.decode(reply.content).online] == [bob.person.user]
+        again.close()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from myim_server.store.engine import Store, StoreSettings, open_store
 from myim_server.store.friend_changes import (
@@ -24,6 +25,7 @@ from myim_server.store.friend_changes import (
 from myim_server.store.friend_values import View
 from myim_server.store.profile_values import ProfileChange
 from tests.store.friends import HASHING, befriend, listed, root_from_scratch, view
+from tests.store.mariadb import MariaDb, wait_until
 from tests.store.messages import T0
 
 
@@ -104,6 +106,32 @@ def test_a_new_profile_is_in_the_list_of_who_became_a_friend_meanwhile(stores: t
             assert state.root == root_from_scratch(stores[0], other)
             shown = listed(stores[1], other).get(one)
             assert shown is None or shown.signature == f"round {round_}"
+
+
+def test_who_becomes_a_friend_while_lists_are_being_locked_is_shown_the_new_profile(
+    mariadb: MariaDb, mariadb_settings: StoreSettings
+) -> None:
+    store, other = open_store(mariadb_settings), open_store(mariadb_settings)
+    one, two = store.accounts.create_all([("one", "one", "hash"), ("two", "two", "hash")], now=1)
+    has_locked, may_end = Event(), Event()
+
+    def decide_late(view: View) -> Sequence[Change]:
+        has_locked.set()
+        may_end.wait(timeout=1.5)
+        return (Befriended(0),)
+
+    befriending = gevent.spawn(store.friends.change, two, one, decide_late, T0)
+    assert has_locked.wait(timeout=10)
+    setting = gevent.spawn(other.profiles.set, one, ProfileChange(signature="new"))
+    waiting = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state='LOCK WAIT'"
+    wait_until(lambda: mariadb.ask(waiting) == [(1,)])
+    may_end.set()
+    assert befriending.get(timeout=30) is not None
+    done = setting.get(timeout=30)
+    assert done is not None and done[1] == {two: 2}
+    assert listed(store, two)[one].signature == "new"
+    store.close()
+    other.close()
 
 
 def toggle(view: View) -> Sequence[Change]:

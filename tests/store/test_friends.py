@@ -159,6 +159,17 @@ def test_a_copy_learns_what_changed_since_its_version(store: Store, users: list[
     assert store.friends.difference(one, 6, MANY, HASHING).changes == ([], [])
 
 
+def test_a_copy_learns_where_the_friends_of_a_group_that_ended_are(store: Store, users: list[int]) -> None:
+    one, two, three, _ = users
+    befriend(store, one, two, three)
+    change(store, one, 0, GroupAdded("work", 1))
+    change(store, one, two, Moved(1))
+    change(store, one, 0, GroupRemoved(1))
+    found = store.friends.difference(one, 4, MANY, HASHING)
+    assert [group.id for group in found.groups] == [0] and found.changes is not None
+    assert [(friend.user, friend.group) for friend in found.changes[0]] == [(two, 0)]
+
+
 def test_who_has_no_copy_is_told_of_no_removals(store: Store, users: list[int]) -> None:
     befriend(store, users[0], users[1], users[2])
     unfriend(store, users[0], users[1])
