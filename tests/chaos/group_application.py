@@ -59,7 +59,7 @@ def found(settings: Settings, members: Sequence[Member], circles: Sequence[Circl
 
 
 def talk(member: Member, random: Random) -> None:
-    """Post at its part of the run's rate, in bursts of 1 to 64 to one group that go out in pieces."""
+    """Post at its part of the run's rate, in bursts to one group that go out in pieces."""
     seconds_each = len(member.everybody) / member.settings.rate
     largest = min(MOST_UNSETTLED, max(1, member.quota // 3))
     gevent.sleep(random.uniform(0, seconds_each))

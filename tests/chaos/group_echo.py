@@ -53,7 +53,7 @@ class Echo:
         random = self._random
         for _ in range(random.randint(0, MOST_COPIES)):
             self._at(now + random.choice(COPY_AFTER), receipt)
-        if self._old and random.random() < 0.2:
+        if self._old and random.random() < 0.5:
             self._at(now + random.choice(COPY_AFTER), random.choice(self._old))
         self._old.append(receipt)
 

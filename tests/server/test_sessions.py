@@ -133,6 +133,31 @@ def test_sessions_that_become_ready_while_others_are_flushed_wait_for_the_next_t
     assert bench.socket.taken == b"[late]"
 
 
+def test_many_sessions_are_flushed_a_few_at_a_time_in_their_order_and_what_comes_meanwhile_rides_along() -> None:
+    turn: list[Callable[[], None]] = []
+    outbound = Outbound(turn.append)
+    sockets = [Socket() for _ in range(1_000)]
+    sessions = [
+        Session((user, 0, 1), (1, 1), f"c{user}", Sealer(), socket, outbound, (BOUND, 30.0), turn.clear)
+        for user, socket in enumerate(sockets)
+    ]
+    for session in sessions:
+        session.send(b"post")
+    most = flushed = 0
+    while turn:
+        assert len(turn) == 1
+        turn.pop()()
+        sessions[0].send(b"first again")
+        sessions[-1].send(b"+")
+        done = sum(socket._sock.calls > 0 for socket in sockets)
+        assert all(socket._sock.calls for socket in sockets[:done])
+        most, flushed = max(most, done - flushed), done
+        if flushed == 1_000:
+            break
+    assert most <= 100
+    assert sockets[1]._sock.taken == b"[post]" and sockets[-1]._sock.taken.startswith(b"[post++")
+
+
 def test_records_stay_below_the_cap_and_messages_whole(bench: Bench) -> None:
     parts = [bytes((65 + i,)) * 30_000 for i in range(5)]
     bench.session.send_many(parts, 150_000)
