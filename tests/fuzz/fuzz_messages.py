@@ -13,6 +13,7 @@ from typing import Protocol
 import atheris
 
 with atheris.instrument_imports(include=["myim_wire"]):
+    from myim_wire.account_contents import ExportPart, LoginPage, TerminalPage, decode_account_push, decode_account_request
     from myim_wire.bodies import (
         decode_count,
         decode_error,
@@ -46,6 +47,7 @@ VALUES: tuple[Callable[[bytes], Structure], ...] = (
     decode_friend_request, decode_friend_change_request, decode_profile_request, decode_friend_push, Synced.decode, FriendPage.decode,
     RequestPage.decode, BlockedPage.decode, FoundPage.decode, Changed.decode, Profile.decode, ProfilePage.decode,
     SetPresence.decode, AskOnline.decode, OnlinePage.decode, PresenceChanged.decode,
+    decode_account_request, decode_account_push, TerminalPage.decode, LoginPage.decode, ExportPart.decode,
 )  # fmt: skip
 
 
