@@ -2,18 +2,24 @@
 anew, and tables with one mechanism broken, which must be found."""
 
 import random
+from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
+import gevent
 import pytest
 from hypothesis import HealthCheck, Phase
 from hypothesis import settings as examples
 from hypothesis.stateful import run_state_machine_as_test
 
 from myim_server.store.engine import Store, StoreSettings, open_store
+from myim_server.store.group_changes import Added, Removed
 from myim_server.store.group_sabotage import JanitorByCounter, NumberReadThenWrite, RepeatsCount
 from tests.store.group_model import Machine, Parts
 from tests.store.group_races import Race
+from tests.store.groups import new_group, post
 from tests.store.mariadb import MariaDb
+from tests.store.messages import T0
 
 PLAIN = examples(deadline=None, database=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False)
 
@@ -41,7 +47,7 @@ def broken(store: Store, name: str) -> Parts:
 
 
 def test_the_store_does_what_the_model_says(store: Store, users: list[int], backend: str) -> None:
-    many = 40 if backend == "sqlite" else 12
+    many = 25 if backend == "sqlite" else 8
     run(Parts.of(store), users, examples(PLAIN, max_examples=many, stateful_step_count=40))
 
 
@@ -77,7 +83,45 @@ def test_two_centers_keep_every_promise_while_their_connections_are_killed(maria
     assert killed
 
 
-@pytest.mark.parametrize("name", ["number_read_then_write", "janitor_by_counter", "count_repeats"])
+def test_locks_are_taken_in_an_order_that_knows_no_deadlock(mariadb: MariaDb, mariadb_settings: StoreSettings) -> None:
+    """Everything that locks more than one row, over the same few groups, from two centers."""
+    chance = random.Random(7)
+    with closing(open_store(mariadb_settings)) as store, closing(open_store(mariadb_settings)) as other:
+        users = store.accounts.create_all([(f"crowd{number}", "Crowd", "hash") for number in range(8)], now=1)
+        groups = [new_group(store, *users, number=number) for number in range(4)]
+
+        def send(center: Store, slot: int) -> None:
+            for begin in range(0, 100, 10):
+                posts = [post(chance.choice(groups), chance.choice(users), number, slot=slot) for number in range(begin, begin + 10)]
+                center.group_posts.post(posts)
+
+        def claim(center: Store, most: int) -> None:
+            for number in range(1, 20):
+                claims = [(group, user, number) for group in groups for user in users]
+                center.group_cursors.move(chance.sample(claims, most))
+
+        def come_and_go(center: Store, user: int) -> None:
+            for group in chance.choices(groups, k=8):
+                for one in (Removed(user), Added(user, "member")):
+                    center.groups.change(group, [user], lambda view, one=one: [one], T0)  # type: ignore[misc]
+
+        def sweep(center: Store, limit: int) -> None:
+            for _ in range(20):
+                center.group_purge.done(chance.sample(groups, 3), limit)
+
+        def deadlocks() -> list[tuple[Any, ...]]:
+            return mariadb.ask("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")
+
+        before = deadlocks()
+        workers: list[tuple[Callable[[Store, int], None], int]] = [(send, 0), (send, 1), (claim, 9), (claim, 30), (sweep, 5), (sweep, 50)]
+        workers += [(come_and_go, user) for user in users[:4]]
+        racing: list[Any] = [gevent.spawn(work, (store, other)[place % 2], value) for place, (work, value) in enumerate(workers)]
+        gevent.joinall(racing, raise_error=True, timeout=120)
+        assert all(one.ready() for one in racing)
+        assert deadlocks() == before and before
+
+
+@pytest.mark.parametrize("name", ["number_read_then_write", "count_repeats"])
 def test_a_broken_table_does_not_keep_every_promise(settings: StoreSettings, store: Store, crowd: list[int], name: str) -> None:
     with closing(open_store(settings)) as other, pytest.raises(AssertionError):
         for seed in range(20):
