@@ -1,4 +1,4 @@
-"""The servers of the group bench: one center on either store, or a cluster on MariaDB, with accounts that nobody has used.
+"""The servers of the group and the friend bench: one center on either store, or a cluster on MariaDB, with accounts that nobody used.
 
 What lives here: which of them there are, how they are configured, who is there. What must not: loads, figures.
 """
@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from urllib.request import urlopen
 
 from bench.cluster_servers import Cluster
-from bench.groups_options import Options
 from bench.groups_tables import Tables
 from bench.line import Account, Address, read_accounts
 from bench.processes import free_port
@@ -28,6 +28,13 @@ SETTINGS: Sections = {
 MOST_ATTEMPTS = 5
 
 
+class Pinned(Protocol):
+    """Options that say which cores are used: (centers, driver and database)."""
+
+    @property
+    def cores(self) -> tuple[int, int]: ...
+
+
 @dataclass(slots=True)
 class Servers:
     """Centers that run; `database` is the process of theirs, 0 where it is in the center's own."""
@@ -38,6 +45,7 @@ class Servers:
     database: int
     fresh: list[Account]
     metrics: int  # the port of the only center's, 0 where there are several
+    login_port: int
 
     def take(self, count: int) -> list[Account]:
         """Accounts that nobody was given before."""
@@ -53,7 +61,7 @@ class Servers:
 
 @contextmanager
 def serving(
-    directory: Path, store: str, centers: int, accounts: int, options: Options, groups: Mapping[str, object] | None = None
+    directory: Path, store: str, centers: int, accounts: int, options: Pinned, groups: Mapping[str, object] | None = None
 ) -> Iterator[Servers]:
     """Centers on this store (several: a cluster of static peers on MariaDB) and so many accounts; groups: more of that section."""
     settings = {**SETTINGS, "groups": {**SETTINGS["groups"], **(groups or {})}}
@@ -83,7 +91,8 @@ def serving(
         tables = Tables(nodes[0])
         running.callback(tables.close)
         addresses = [("127.0.0.1", node.center_port) for node in nodes]
-        yield Servers(addresses, tables, [node.pid for node in nodes], 0 if database is None else database.pid, fresh, metrics)
+        pids = [node.pid for node in nodes], 0 if database is None else database.pid
+        yield Servers(addresses, tables, *pids, fresh, metrics, nodes[0].login_port)
 
 
 def _mint(node: Node, count: int) -> list[Account]:

@@ -1,4 +1,4 @@
-"""Groups, members and old posts made straight in a node's tables, thousands in a statement, and what is in them afterwards.
+"""Groups, members, old posts and whatever else is made straight in a node's tables, and what is in them afterwards.
 
 What lives here: statements of the bench. What must not: loads, figures, what the server itself would do with such rows.
 """
@@ -6,7 +6,7 @@ What lives here: statements of the bench. What must not: loads, figures, what th
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, create_engine, event, func, insert, make_url, select
 
@@ -34,6 +34,12 @@ class Tables:
     def close(self) -> None:
         """Close the connections."""
         self._engine.dispose()
+
+    def run(self, statements: Iterable[str]) -> None:
+        """These, each in a transaction of its own."""
+        for statement in statements:
+            with self._engine.begin() as connection:
+                connection.exec_driver_sql(statement)
 
     def add_groups(self, members: Mapping[int, Sequence[int]]) -> None:
         """Groups with these members, of whom the first is the owner."""

@@ -16,7 +16,7 @@ import threading
 import time
 
 from bench.line import read_flight
-from myim_wire.contents import Operation
+from myim_wire.contents import Grant, Operation
 from myim_wire.login_flights import Granted
 from myim_wire.login_handshake import LoginClient
 
@@ -25,6 +25,11 @@ PASSWORD = "Quiet-harbour-41-lanterns"
 
 def log_in(port: int, op: Operation, name: str) -> bool:
     """One whole login or registration from a new terminal; whether it was granted."""
+    return grant(port, op, name) is not None
+
+
+def grant(port: int, op: Operation, name: str) -> Grant | None:
+    """The same, and what it was given."""
     client = LoginClient(os.urandom(32), os.urandom(32), os.urandom(32), os.urandom(32), None)
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(client.hello())
@@ -32,7 +37,7 @@ def log_in(port: int, op: Operation, name: str) -> bool:
         connection.sendall(client.present_terminal())
         client.receive(read_flight(connection))
         connection.sendall(client.credentials(op, name, PASSWORD))
-        return any(isinstance(event, Granted) for event in client.receive(read_flight(connection)))
+        return next((event.grant for event in client.receive(read_flight(connection)) if isinstance(event, Granted)), None)
 
 
 def main() -> None:

@@ -65,7 +65,7 @@ class PresenceHall:
         self._hearsay = Hearsay()
         self._dead_seconds = 2 * grace_seconds
         self._moods: dict[int, Seen] = {}  # by terminal: what a session said before it was there
-        self._gathered: dict[int, dict[int, Seen]] = {}  # friend here -> user -> how that user appears
+        self._gathered: dict[int, dict[int, bytes]] = {}  # friend here -> user -> how that user appears, packed once for all friends
         self._is_telling = self._is_handing = False
         self._askings: dict[int, Asking] = {}
         self._questions = 0
@@ -211,8 +211,9 @@ class PresenceHall:
 
     def _gather(self, user: int, friends: Iterable[int]) -> None:
         seen = self._hearsay.of(user)
+        packed = ToldPresence(user, cast(Any, seen.state), seen.text).pack()
         for friend in friends:
-            self._gathered.setdefault(friend, {})[user] = seen
+            self._gathered.setdefault(friend, {})[user] = packed
         if self._gathered and not self._is_handing:
             self._is_handing = True
             self._parts.later(_HAND_SECONDS, self.hand_out)
@@ -221,14 +222,16 @@ class PresenceHall:
         """Give friends what was gathered for them."""
         self._is_handing = False
         gathered, self._gathered = self._gathered, {}
+        last: list[bytes] = []  # who hears the same as the friend before, as all friends of one user do, gets the same bytes
+        messages: list[bytes] = []
         for friend, changes in gathered.items():
-            sends = [party.session.send for party in self._sessions(friend)]
-            if sends:
-                told = [ToldPresence(user, cast(Any, seen.state), seen.text) for user, seen in changes.items()]
-                for part in PresenceChanged.parted(told):
-                    data = encode_message(Command.PRESENCE, 0, 0, 0, 0, part.encode())
-                    for send in sends:
-                        send(data)
+            told = list(changes.values())
+            if told != last:
+                last = told
+                messages = [encode_message(Command.PRESENCE, 0, 0, 0, 0, part) for part in PresenceChanged.contents(told)]
+            for party in self._sessions(friend):
+                for data in messages:
+                    party.session.send(data)
 
     def _sessions(self, user: int) -> list[Party]:
         inboxes = [inbox for inbox in self._parts.inboxes.of(user) if inbox.is_fetching]
