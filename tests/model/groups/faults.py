@@ -106,8 +106,8 @@ class Faults:
 
 
 def _costs_one(turn: PostingTurn, act: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    faults, expiries, changes = turn.parts[LEFT]
-    turn.parts[LEFT] = (faults - 1, expiries, changes)
+    left = turn.parts[LEFT]
+    turn.parts[LEFT] = left._replace(faults=left.faults - 1)
     act(turn, *arguments)
 
 

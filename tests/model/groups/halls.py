@@ -100,6 +100,10 @@ class HallTurn(TerminalTurn):
     def _fail_fetch(self, op: Op) -> None:
         self.give(op.who, ("refused", op.args[0], False))
 
+    def waits_no_longer(self, at: int) -> None:
+        """A center gives out what waited for a push below it that did not come."""
+        self.room(at, "waits_no_longer")
+
     # ------------------------------------------------------------------ the sweep
 
     def sweeps(self, at: int, is_whole: bool) -> None:
@@ -118,19 +122,22 @@ class HallTurn(TerminalTurn):
         for _, number in self.room(op.center, "swept", *op.local):
             self.room(op.center, "tell", message(BEHIND, number))
 
-    def looks_round(self, at: int) -> None:
-        """Who is online here and has not confirmed all is entered once more, and is told (G-14)."""
-        for user in dict.fromkeys(user for user, _ in self.sessions(at)):
-            self.run_whole(Op("round", at, NOWHERE, (user,), 0, ()))
+    def looks_round(self, at: int, is_whole: bool) -> None:
+        """Who is online here is entered once more, and who has not confirmed all is told (G-14)."""
+        users = {user for user, _ in self.sessions(at)}
+        if is_whole:
+            self.run_whole(Op("round", at, NOWHERE, tuple(sorted(users)), 0, ()))
+        elif users:
+            self.begin("round", at, NOWHERE, *sorted(users))
 
     def _learn_round(self, op: Op) -> None:
-        user = op.args[0]
-        if not op.local or not self.sessions(op.center, user):
-            return
-        version, number, cursor, joined = op.local
-        if cursor < number:
+        for user, standing in op.local:
+            sessions = self.sessions(op.center, user)
+            if not sessions:
+                continue
+            version, number, cursor, joined = standing
             self.room(op.center, "register", user, version, number, joined)
-            for _, rank in self.sessions(op.center, user):
+            for _, rank in sessions if cursor < number else ():
                 self.give(rank, message(BEHIND, number))
 
     # ------------------------------------------------------------------ changes

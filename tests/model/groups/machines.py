@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from myim_client.group_arrivals import GroupArrivals, Move, _Group
 from myim_server.chat.post_lane import PostLane, Taken
 from myim_server.chat.rooms import Push, Room, Rooms
+from myim_server.chat.succession import Succession, _Line
 from myim_wire.group_contents import Standing
 from tests.model.groups.world import GROUP, Frozen
 
@@ -55,7 +56,7 @@ class Machine:
 
 
 class RoomMachine(Machine):
-    """The room of the group at one center, None if there is none. `live`: (user, terminal) of the sessions there.
+    """The room of the group at one center and the succession of its pushes; None if there is none. `live`: (user, terminal) of sessions.
 
     Wants: ("send", terminal, bytes), ("read", is for all, users, what is done then: the name of a method, and what it is called with).
     """
@@ -64,7 +65,7 @@ class RoomMachine(Machine):
         super().__init__()
         self._rooms_class = rooms_class or Rooms
 
-    def _do(self, frozen: Frozen, live: Sequence[tuple[int, int]], act: Callable[[Rooms], Any]) -> Answer:
+    def _do(self, frozen: Frozen, live: Sequence[tuple[int, int]], act: Callable[[Rooms, Succession], Any]) -> Answer:
         wanted: list[tuple[Any, ...]] = []
 
         def send(terminal: int, data: bytes) -> None:
@@ -75,55 +76,82 @@ class RoomMachine(Machine):
 
         ways = {terminal: partial(send, terminal) for _, terminal in live}
         rooms = self._rooms_class(lambda user: [ways[terminal] for other, terminal in live if other == user], read)
+        succession = Succession(rooms, lambda seconds, act: None)
         if frozen is not None:
+            of_room, line = frozen
             room = rooms._rooms[GROUP] = Room(GROUP)
-            for name, value in zip(_OF_ROOM, frozen, strict=True):
+            for name, value in zip(_OF_ROOM, of_room, strict=True):
                 setattr(room, name, _THAWED.get(name, _same)(value))
-            room.sends = None if room.sends is None else [ways.get(one) or partial(send, one) for one in frozen[_SENDS]]
+            room.sends = None if room.sends is None else [ways.get(one) or partial(send, one) for one in of_room[_SENDS]]
             rooms._waiting_bytes = room.waiting_bytes
             for user in room.here:
                 rooms._groups_of[user] = {GROUP}
-        found = act(rooms)
+            if line is not None:
+                succession._lines[GROUP] = thawed = _Line(line[0])
+                thawed.held = [(first, Push(GROUP, version, list(parts))) for first, version, parts in line[1]]
+        found = act(rooms, succession)
         after = rooms._rooms.get(GROUP)
         assert {user for user, groups in rooms._groups_of.items() if groups} == (set() if after is None else set(after.here))
         if after is None:
+            assert GROUP not in succession._lines
             return None, (tuple(wanted), found)
-        return tuple(_FROZEN.get(name, _same)(getattr(after, name)) for name in _OF_ROOM), (tuple(wanted), found)
+        of_room = tuple(_FROZEN.get(name, _same)(getattr(after, name)) for name in _OF_ROOM)
+        return (of_room, _frozen_line(succession._lines.get(GROUP))), (tuple(wanted), found)
 
     def _register(self, frozen: Frozen, live: Any, user: int, version: int, number: int, joined: int) -> Answer:
-        return self._do(frozen, live, lambda rooms: rooms.register(user, [_Seen(GROUP, version, number, joined)]))
+        return self._do(frozen, live, lambda rooms, _: rooms.register(user, [_Seen(GROUP, version, number, joined)]))
 
     def _sessions_changed(self, frozen: Frozen, live: Any, user: int) -> Answer:
-        return self._do(frozen, live, lambda rooms: rooms.sessions_changed(user))
+        return self._do(frozen, live, lambda rooms, _: rooms.sessions_changed(user))
 
     def _left(self, frozen: Frozen, live: Any, user: int) -> Answer:
-        return self._do(frozen, live, lambda rooms: rooms.left(user))
+        return self._do(frozen, live, lambda rooms, _: rooms.left(user))
 
     def _changed(self, frozen: Frozen, live: Any, version: int, event: str, user: int) -> Answer:
-        return self._do(frozen, live, lambda rooms: rooms.changed(GROUP, version, event, user))
+        return self._do(frozen, live, lambda rooms, _: rooms.changed(GROUP, version, event, user))
 
     def _push(self, frozen: Frozen, live: Any, version: int, posts: tuple[tuple[int, int], ...]) -> Answer:
         parts = [(number, message(POSTED, number, post)) for number, post in posts]
-        return self._do(frozen, live, lambda rooms: rooms.push(Push(GROUP, version, parts)))
+        return self._do(frozen, live, lambda _, succession: succession.push(Push(GROUP, version, parts)))
+
+    def _waits_no_longer(self, frozen: Frozen, live: Any) -> Answer:
+        """The time is over that pushes wait for what is below them."""
+
+        def act(_: Rooms, succession: Succession) -> None:
+            line = succession._lines[GROUP]
+            succession._release(GROUP, line, line.round)
+
+        return self._do(frozen, live, act)
 
     def _tell(self, frozen: Frozen, live: Any, data: bytes) -> Answer:
-        return self._do(frozen, live, lambda rooms: rooms.tell(GROUP, data))
+        return self._do(frozen, live, lambda rooms, _: rooms.tell(GROUP, data))
 
     def _read_done(self, frozen: Frozen, live: Any, done: Frozen, read: tuple[int, tuple[tuple[int, int], ...]] | None) -> Answer:
         """read: (version, ((user, joined), …)), None: it failed."""
         members = RuntimeError() if read is None else (read[0], dict(read[1]))
 
-        def act(rooms: Rooms) -> None:
+        def act(rooms: Rooms, _: Succession) -> None:
             method, *given = done
             getattr(rooms, method)(*(_thawed_value(one, rooms._rooms[GROUP]) for one in given), members)
 
         return self._do(frozen, live, act)
 
     def _swept(self, frozen: Frozen, live: Any, number: int, version: int) -> Answer:
-        return self._do(frozen, live, lambda rooms: rooms.swept({GROUP: (number, version)}))
+        return self._do(frozen, live, lambda rooms, _: rooms.swept({GROUP: (number, version)}))
 
     def _is_here(self, frozen: Frozen, live: Any, user: int) -> Answer:
-        return self._do(frozen, live, lambda rooms: rooms.is_here(GROUP, user))
+        return self._do(frozen, live, lambda rooms, _: rooms.is_here(GROUP, user))
+
+
+def _frozen_line(line: _Line | None) -> Frozen:
+    if line is None:
+        return None
+    return line.given, tuple((first, push.version, tuple(push.parts)) for first, push in line.held)
+
+
+def is_waiting(frozen: Frozen) -> bool:
+    """Whether pushes wait at a center for what is below them."""
+    return frozen is not None and frozen[1] is not None and bool(frozen[1][1])
 
 
 def _same(value: Any) -> Any:

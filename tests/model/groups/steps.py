@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.model.groups.faults import Faults
-from tests.model.groups.machines import ArrivalsMachine, LaneMachine, RoomMachine, is_wanting
+from tests.model.groups.machines import ArrivalsMachine, LaneMachine, RoomMachine, is_waiting, is_wanting
 from tests.model.groups.postings import PostingTurn
 from tests.model.groups.promises import check_rest
 from tests.model.groups.transactions import parts_of
@@ -33,6 +33,7 @@ from tests.model.groups.world import (
     TERMINALS,
     UNHEARD,
     UNSENT,
+    Left,
     Op,
     Settings,
     State,
@@ -75,7 +76,7 @@ class GroupSteps:
             tuple(Center() for _ in PLACES),
             ((), ()),
             (),
-            (self.settings.faults, self.settings.expiries, 0),
+            Left(self.settings.faults, self.settings.expiries, self.settings.sweeps, 0),
         )
         for rank, (_, places, is_connected) in enumerate(self.settings.homes):
             if is_connected:
@@ -95,7 +96,7 @@ class GroupSteps:
         if is_calm:
             yield from self._tidies(state)
         yield from self._unasked(state)
-        if state[LEFT][0]:
+        if state[LEFT].faults:
             yield from self._faults.of(state)
 
     def impatient(self, state: State) -> Iterator[Step]:
@@ -185,6 +186,9 @@ class GroupSteps:
             if waiting and not self._is_busy(state, at):
                 names = ", ".join(named(item[1]) for item in waiting)
                 yield from self._make(state, (COMMITS, "{} commits {}", called(at), names), PostingTurn.commits, at)
+            if is_waiting(state[CENTERS][at].room):
+                waits: Label = (ASKS, "{} waits no longer for what is missing", called(at))
+                yield from self._make(state, waits, PostingTurn.waits_no_longer, at)
             if state[LINKS][at]:
                 label = (HEARS, "{} hears of {}: {}", called(1 - at), called(at), Words(state[LINKS][at][0]))
                 yield from self._make(state, label, PostingTurn.delivers, at)
@@ -207,33 +211,41 @@ class GroupSteps:
                 yield from self._make(state, (TIDIES, "{} sweeps", called(at)), PostingTurn.sweeps, at, True)
         if self.settings.rules.is_looked_round:
             for at in PLACES:
-                yield from self._make(state, (TIDIES, "{} looks after its members", called(at)), PostingTurn.looks_round, at)
+                yield from self._make(state, (TIDIES, "{} looks after its members", called(at)), PostingTurn.looks_round, at, True)
         yield from self._make(state, (TIDIES + 1, "the janitor purges"), PostingTurn.run_whole, Op("purge", NOWHERE, NOWHERE, (), 0, ()))
 
     def _unasked(self, state: State) -> Iterator[Step]:
-        _, expiries, changes = state[LEFT]
-        anytime = self.settings.anytime
-        if changes < len(self.settings.changes):
-            event, user, at = self.settings.changes[changes]
+        left, anytime = state[LEFT], self.settings.anytime
+        if left.changed < len(self.settings.changes):
+            event, user, at = self.settings.changes[left.changed]
             yield from self._make(state, (FREE, "U{} {}, by way of {}", user + 1, _EVENTS[event], called(at)), _changes, event, user, at)
-        if "sweep" in anytime and self.settings.rules.is_swept and not any(op.kind == "sweep" for op in state[OPS]):
-            for at in PLACES:
-                yield from self._make(state, (FREE, "{} begins to sweep", called(at)), PostingTurn.sweeps, at, False)
+        for at in PLACES if left.sweeps else ():
+            if "sweep" in anytime and self.settings.rules.is_swept:
+                yield from self._make(state, (FREE, "{} begins to sweep", called(at)), _sweeps, PostingTurn.sweeps, at)
+            if "round" in anytime and self.settings.rules.is_looked_round:
+                label = (FREE, "{} begins to look after its members", called(at))
+                yield from self._make(state, label, _sweeps, PostingTurn.looks_round, at)
         if "purge" in anytime and sum(op.kind == "purge" for op in state[OPS]) < self.settings.janitors and self._may_purge(state):
             yield from self._make(state, (FREE, "a janitor decides"), PostingTurn.begin, "purge", NOWHERE, NOWHERE)
-        if expiries and state[STORE].rows:
+        if left.expiries and state[STORE].rows:
             yield from self._make(state, (FREE, "{} expires, and is removed", state[STORE].rows[0].number), _expires)
 
 
 def _changes(turn: PostingTurn, event: str, user: int, at: int) -> None:
-    faults, expiries, changes = turn.parts[LEFT]
-    turn.parts[LEFT] = (faults, expiries, changes + 1)
+    left = turn.parts[LEFT]
+    turn.parts[LEFT] = left._replace(changed=left.changed + 1)
     turn.begin("join" if event == "joined" else "leave", at, user, event)
 
 
+def _sweeps(turn: PostingTurn, sweep: Callable[..., None], at: int) -> None:
+    left = turn.parts[LEFT]
+    turn.parts[LEFT] = left._replace(sweeps=left.sweeps - 1)
+    sweep(turn, at, False)
+
+
 def _expires(turn: PostingTurn) -> None:
-    faults, expiries, changes = turn.parts[LEFT]
-    turn.parts[LEFT] = (faults, expiries - 1, changes)
+    left = turn.parts[LEFT]
+    turn.parts[LEFT] = left._replace(expiries=left.expiries - 1)
     store = turn.store
     turn.parts[STORE] = store._replace(rows=store.rows[1:], expired=store.expired | bit(store.rows[0].number))
 

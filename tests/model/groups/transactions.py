@@ -132,6 +132,12 @@ def standing(store: Store, op: Op) -> tuple[Store, tuple[Any, ...]]:
     return store, () if member is None else (store.version, store.number, member.cursor, member.joined)
 
 
+def standings(store: Store, op: Op) -> tuple[Store, tuple[Any, ...]]:
+    """Gives (user, standing) for the users op.args that are members."""
+    found = ((user, standing(store, op._replace(args=(user,)))[1]) for user in op.args)
+    return store, tuple(one for one in found if one[1])
+
+
 def describe(store: Store, op: Op) -> tuple[Store, tuple[Any, ...]]:
     """Like a standing; (version,) for who is no member."""
     return store, standing(store, op)[1] or (store.version,)
@@ -180,7 +186,7 @@ TRANSACTIONS: dict[str, tuple[Part, ...]] = {
     "describe": (describe,),
     "members": (members,),
     "sweep": (numbers,),
-    "round": (standing,),
+    "round": (standings,),
     "purge": (decide, remove),
 }
 

@@ -39,6 +39,7 @@ def _of_op(op: Op) -> str:
     texts = {
         "join": [f"{user} joins"],
         "leave": [f"{user} is taken off the list"],
+        "round": ["the standings of its members"],
         "sweep": ["the group's number and version"],
         "members": ["who is a member"],
         "fetch": [f"the fetch of {rank} after {op.args[1] if len(op.args) > 1 else ''}"],

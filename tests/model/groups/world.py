@@ -12,7 +12,7 @@ A state is one tuple, all of it hashable and exact:
     4  centers    for each center: (its room, its lanes, posts that wait for the store)
     5  links      what is on its way from center 0 to 1, and from 1 to 0
     6  ops        operations of the store that have begun, sorted
-    7  left       (faults, expiries, changes) that may still happen
+    7  left       what may still happen
 
 Posts are called by small numbers: of user u the k-th is 4u + k, k from 1. In texts users are U1, U2, U3, centers A and B.
 """
@@ -83,6 +83,15 @@ class Op(NamedTuple):
     local: tuple[Any, ...]
 
 
+class Left(NamedTuple):
+    """What may still happen: faults, expiries, sweeps and rounds unasked; how many changes have been made."""
+
+    faults: int
+    expiries: int
+    sweeps: int
+    changed: int
+
+
 class Terminal(NamedTuple):
     """A terminal. arrivals: group_arrivals, frozen; kept: the position in its file, -1 for none; last: the last number it showed.
 
@@ -119,7 +128,7 @@ class Rules(NamedTuple):
     is_position_kept_with_showing: bool = True
 
 
-ALL_SLOW = frozenset({"post", "join", "leave", "fetch", "standing", "describe", "members", "sweep", "purge", "link"})
+ALL_SLOW = frozenset({"post", "join", "leave", "fetch", "standing", "describe", "members", "sweep", "round", "purge", "link"})
 
 
 class Settings(NamedTuple):
@@ -129,8 +138,9 @@ class Settings(NamedTuple):
     beginning. posts: how many each user posts. changes: (event, user, center of whoever asks for it), in this order, at any time.
     slow: what takes time between its parts and until it is known; all else happens in the step that asks for it. "downlink",
     "application", "confirm", "claim", "answer" (of posts) and "link" are slow in this sense too. lazy: what also takes time to begin.
-    kinds: the faults there are. anytime: "sweep", "purge": also when other things are on their way. janitors: how many purge at once.
-    page: rows of a fetch. is_audited: look into the books in every state, not only at what users see.
+    kinds: the faults there are. anytime: "sweep", "round", "purge": also when other things are on their way; of the first two as many as
+    `sweeps`. janitors: how many purge at once. page: rows of a fetch. is_audited: look into the books in every state, not only at what
+    users see.
     """
 
     members: tuple[bool, ...] = (True, True)
@@ -143,6 +153,7 @@ class Settings(NamedTuple):
     kinds: frozenset[str] = frozenset()
     expiries: int = 0
     anytime: frozenset[str] = frozenset()
+    sweeps: int = 1
     janitors: int = 1
     page: int = 9
     is_audited: bool = True

@@ -52,7 +52,66 @@ class World(NamedTuple):
 PAIR, TRIO = ("1A", "2B"), ("1A", "2B", "3B")
 
 _ALL = {"downlink", "application", "confirm", "claim", "answer"}
+_LATE, _MOVING = ("1A", "2b"), ("1A", "2ab")
+_TWO_TERMINALS = ("1A", "2A", "2b")
+_PURGED = {"purge"}
+_JOINS, _LEAVES, _IS_REMOVED = (("joined", 1, 0),), (("left", 2, 1),), (("removed", 1, 0),)
+_COMES_BACK = (("removed", 1, 0), ("joined", 1, 1))
+_ANY_FAULT = {"break", "restart", "crash", "lost push", "lost news", "store", "late"}
+
 CHECKED: dict[str, World] = {
     "two posters": World(a_world(PAIR, 2, 2)),
+    "everything takes time": World(a_world(PAIR, 2, plus=_ALL, anytime=_PURGED)),
+    "three members": World(a_world(TRIO, 1, 1, anytime=_PURGED)),
+    "one joins": World(a_world(TRIO, 2, guests={2}, changes=(("joined", 2, 0),))),
+    "one joins, applications are slow": World(a_world(PAIR, 2, guests={1}, changes=_JOINS, plus={"application"})),
+    "one joins, any fault": World(a_world(PAIR, 1, guests={1}, changes=_JOINS, kinds=_ANY_FAULT)),
+    "one leaves": World(a_world(TRIO, 1, 1, changes=_LEAVES)),
+    "one leaves, confirmations are slow": World(a_world(TRIO, 2, changes=_LEAVES, plus={"claim"}, anytime=_PURGED, janitors=2)),
+    "one leaves, janitors are killed": World(
+        a_world(TRIO, 1, changes=_LEAVES, plus={"claim"}, anytime=_PURGED, janitors=2, kinds={"killed janitor", "claim again"})
+    ),
+    "one is removed": World(a_world(PAIR, 1, 1, changes=_IS_REMOVED)),
+    "one is removed while it posts": World(a_world(PAIR, 0, 2, changes=_IS_REMOVED, kinds={"store", "late"}, plus={"answer"})),
+    "one is removed while it comes": World(a_world(_LATE, 2, changes=_IS_REMOVED)),
+    "one is removed and comes back": World(a_world(PAIR, 2, changes=_COMES_BACK)),
+    "one joins and is removed, news are lost": World(
+        a_world(PAIR, 1, guests={1}, changes=(("joined", 1, 0), ("removed", 1, 0)), kinds={"lost news"})
+    ),
+    "a push is lost": World(a_world(PAIR, 2, 1, kinds={"lost push"})),
+    "a center crashes": World(a_world(PAIR, 1, 1, kinds={"crash"})),
+    "a center crashes, everything takes time": World(a_world(PAIR, 1, kinds={"crash"}, plus=_ALL)),
+    "two crashes": World(a_world(PAIR, 1, kinds={"crash"}, faults=2)),
+    "a connection breaks": World(a_world(PAIR, 1, 1, kinds={"break"})),
+    "a terminal moves": World(a_world(_MOVING, 1, kinds={"break"})),
+    "a terminal crashes": World(a_world(PAIR, 2, kinds={"restart"}, plus={"application"})),
+    "a terminal loses its file": World(a_world(PAIR, 2, kinds={"new file"}, plus={"application"})),
+    "the store fails": World(a_world(PAIR, 2, kinds={"store", "late", "break"}, plus={"answer"})),
+    "posts expire": World(a_world(_LATE, 3, expiries=2, page=1)),
+    "confirmations come twice, late and early": World(
+        a_world(TRIO, 2, kinds={"claim again", "claim early"}, plus={"claim", "confirm"}, anytime=_PURGED, janitors=2)
+    ),
+    "two terminals": World(a_world(_TWO_TERMINALS, 2, kinds={"lost push"})),
+    "sweeps at any time": World(a_world(PAIR, 1, guests={1}, changes=_JOINS, anytime={"sweep", "round"})),
 }
-FULL: dict[str, World] = CHECKED | {}
+
+_BIG = 1_000_000
+FULL: dict[str, World] = CHECKED | {
+    "a terminal moves, two posts": World(a_world(_MOVING, 2, kinds={"break"})),
+    "a terminal moves, a center crashes": World(a_world(_MOVING, 2, kinds={"crash"})),
+    "a terminal crashes, everything takes time": World(a_world(PAIR, 2, kinds={"restart"}, plus={"application", "downlink"})),
+    "any two faults": World(a_world(PAIR, 1, kinds=_ANY_FAULT, faults=2), _BIG),
+    "one leaves, confirmations come again": World(
+        a_world(TRIO, 2, changes=_LEAVES, plus={"claim"}, anytime=_PURGED, janitors=2, kinds={"killed janitor", "claim again"})
+    ),
+    "one joins, any two faults": World(a_world(PAIR, 1, guests={1}, changes=_JOINS, kinds=_ANY_FAULT, faults=2), _BIG),
+    "one is removed, any two faults": World(a_world(PAIR, 1, changes=_IS_REMOVED, kinds=_ANY_FAULT, faults=2), _BIG),
+    "one is removed and comes back, any fault": World(a_world(PAIR, 1, changes=_COMES_BACK, kinds=_ANY_FAULT), _BIG),
+    "one is removed and comes back, everything takes time": World(a_world(PAIR, 1, changes=_COMES_BACK, plus=_ALL), _BIG),
+    "one of three is removed and comes back": World(a_world(TRIO, 1, changes=(("removed", 2, 0), ("joined", 2, 1))), _BIG),
+    "two posters, everything takes time": World(a_world(PAIR, 2, 1, plus=_ALL), _BIG),
+    "two posters, any fault": World(a_world(PAIR, 2, 1, kinds=_ANY_FAULT, plus={"answer"}), _BIG),
+    "two terminals, one comes late": World(a_world(("1A", "2a", "2b"), 2, plus={"application"}), _BIG),
+    "two terminals, any fault": World(a_world(_TWO_TERMINALS, 2, kinds={*_ANY_FAULT, "new file"}), _BIG),
+    "posts expire, any fault": World(a_world(_LATE, 2, expiries=1, page=1, kinds=_ANY_FAULT), _BIG),
+}
