@@ -39,8 +39,9 @@ class Tongue:
 
     `insert_ignore` passes over existing keys, `locked` and `shared` end a locking read, `row` begins a row of a VALUES list, `joined` is an
     expression of columns' numbers with commas between. `by` after a table's name makes an index the way in: while a table grows the planner
-    takes it for empty, and scans it. `update` is a form for an UPDATE of {table} by the {rows} of a VALUES list with {columns}, in their
-    order, `delete` one for a DELETE by the primary key, `delete_first` one for a DELETE of the {limit} first by {order}.
+    takes it for empty, and scans it. `update`, `listed` and `delete_listed` are forms for an UPDATE, a query and a DELETE of {table} by the
+    {rows} of a VALUES list with {columns}, in their order: a list is joined at a fifth of what as many alternatives in a condition cost.
+    `delete` is one for a DELETE by the primary key, `delete_first` one for a DELETE of the {limit} first by {order}.
     """
 
     insert_ignore: str
@@ -50,11 +51,14 @@ class Tongue:
     joined: Callable[..., str]
     by: Callable[[str], str]
     update: str
+    listed: str
+    delete_listed: str
     delete: str
     delete_first: str
 
 
 _LIST = "WITH asked({columns}) AS (VALUES {rows})"
+_ASKED = f"({_LIST} SELECT * FROM asked) AS asked"
 MARIADB = Tongue(
     insert_ignore="INSERT IGNORE INTO",
     locked=" FOR UPDATE",
@@ -62,7 +66,10 @@ MARIADB = Tongue(
     row="",
     joined=lambda *columns: f"CONCAT_WS(',', {', '.join(columns)})",
     by=lambda index: f" FORCE INDEX ({index})",
-    update=f"UPDATE ({_LIST} SELECT * FROM asked) AS asked STRAIGHT_JOIN {{table}} FORCE INDEX (PRIMARY) ON {{condition}} SET {{change}}",
+    update=f"UPDATE {_ASKED} STRAIGHT_JOIN {{table}} FORCE INDEX (PRIMARY) ON {{condition}} SET {{change}}",
+    listed=f"SELECT {{what}} FROM {_ASKED} STRAIGHT_JOIN {{table}} FORCE INDEX (PRIMARY) ON {{condition}}",
+    # By another name: its own is unknown there, says MariaDB.
+    delete_listed=f"DELETE here FROM {_ASKED} STRAIGHT_JOIN {{table}} AS here FORCE INDEX (PRIMARY) ON {{condition}}",
     delete="DELETE {table} FROM {table} FORCE INDEX (PRIMARY) WHERE {condition}",
     delete_first="DELETE FROM {table} WHERE {condition} ORDER BY {order} LIMIT {limit:d}",
 )
@@ -75,6 +82,8 @@ SQLITE = Tongue(
     joined=lambda *columns: " || ',' || ".join(columns),
     by=lambda index: "",
     update=f"{_LIST} UPDATE {{table}} SET {{change}} FROM asked WHERE {{condition}}",
+    listed=f"{_LIST} SELECT {{what}} FROM asked CROSS JOIN {{table}} ON {{condition}}",
+    delete_listed=f"DELETE FROM {{table}} WHERE rowid IN ({_LIST} SELECT {{table}}.rowid FROM asked CROSS JOIN {{table}} ON {{condition}})",
     delete="DELETE FROM {table} WHERE {condition}",
     delete_first="DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE {condition} ORDER BY {order} LIMIT {limit:d})",
 )

@@ -58,8 +58,8 @@ class GroupCursors:
         tongue = self._database.tongue
         found = {}
         for some in group_sql.chunks(keys):
-            source = f"group_members{tongue.by('PRIMARY')} WHERE {group_sql.members(some)}{tongue.locked}"
-            cursor.execute(group_sql.flat(tongue, ("chat_group", "user", "cursor_number"), source))
+            what = group_sql.in_one(tongue, ("chat_group", "user", "cursor_number"))
+            cursor.execute(group_sql.listed(tongue, what, "group_members", ("chat_group", "user"), some) + tongue.locked)
             for group, user, number in group_sql.parsed(cursor.fetchone(), 3):
                 found[group, user] = number
         return found

@@ -105,11 +105,12 @@ class GroupPosts:
 
     def _members(self, cursor: DBAPICursor, posts: Sequence[Post], states: dict[int, State]) -> dict[tuple[int, int], tuple[int, int]]:
         # No lock: who joins, leaves or is muted holds the group's row.
+        tongue = self._database.tongue
         pairs = sorted({(signed(post.group), signed(post.user)) for post in posts if signed(post.group) in states})
         found = {}
         for some in group_sql.chunks(pairs):
-            source = f"group_members{self._database.tongue.by('PRIMARY')} WHERE {group_sql.members(some)}"
-            cursor.execute(group_sql.flat(self._database.tongue, ("chat_group", "user", "role", "muted_until"), source))
+            what = group_sql.in_one(tongue, ("chat_group", "user", "role", "muted_until"))
+            cursor.execute(group_sql.listed(tongue, what, "group_members", ("chat_group", "user"), some))
             for group, user, role, muted_until in group_sql.parsed(cursor.fetchone(), 4):
                 found[group, user] = (role, muted_until)
         return found
@@ -131,16 +132,17 @@ class GroupPosts:
         return True
 
     def _known(self, cursor: DBAPICursor, posts: Sequence[Post], states: dict[int, State]) -> dict[Name, Known]:
+        tongue = self._database.tongue
         names = sorted({(signed(post.group), signed(post.user), signed(post.time)) for post in posts if signed(post.group) in states})
         numbers: dict[Name, int] = {}
         for some in group_sql.chunks(names):
-            source = f"group_names{self._database.tongue.by('PRIMARY')} WHERE {group_sql.keyed(('chat_group', 'user', 'time'), some)}"
-            cursor.execute(group_sql.flat(self._database.tongue, ("chat_group", "user", "time", "number"), source))
+            what = group_sql.in_one(tongue, ("chat_group", "user", "time", "number"))
+            cursor.execute(group_sql.listed(tongue, what, "group_names", ("chat_group", "user", "time"), some))
             for group, user, time, number in group_sql.parsed(cursor.fetchone(), 4):
                 numbers[group, user, time] = number
         bodies: dict[tuple[int, int], bytes] = {}
         for rows in group_sql.chunks(sorted((name[0], number) for name, number in numbers.items())):
-            cursor.execute(f"SELECT chat_group,number,body FROM group_messages WHERE {group_sql.keyed(('chat_group', 'number'), rows)}")
+            cursor.execute(group_sql.listed(tongue, "chat_group,number,body", "group_messages", ("chat_group", "number"), rows))
             bodies.update({(group, number): bytes(body) for group, number, body in cursor.fetchall()})
         return {name: Known(number, bodies.get((name[0], number))) for name, number in numbers.items()}
 

@@ -6,13 +6,14 @@ So any number of janitors may look without a lock, remove, and be killed anywher
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from myim_server.store import group_sql, offline_sql
-from myim_server.store.database import Database, cursor_of
+from myim_server.store.database import Database, Tongue, cursor_of
 from myim_server.store.schema import signed, unsigned
 
 T = TypeVar("T")
@@ -22,6 +23,9 @@ NAME_DAYS = 8
 LOOKED_AT_ONCE = 100
 ANY = 1 << 62
 ALL_ROWS = "1=1"
+KEY = ("chat_group", "number")
+COUNTED = "COUNT(*),SUM(size)"
+LONGEST_LISTED = 64
 
 
 class Head(NamedTuple):
@@ -122,10 +126,10 @@ class GroupPurge:
         def remove(connection: Connection) -> tuple[int, int]:
             cursor = cursor_of(connection)
             rows = size = 0
-            for some in group_sql.chunks(heads):
+            for count, delete in _removals(tongue, heads):
                 # Locked before they are counted, so that of two janitors one counts a row.
-                counted = _counted(cursor, f"group_messages{tongue.by('PRIMARY')}", some, tongue.locked)
-                cursor.execute(tongue.delete.format(table="group_messages", condition=_where(some)))
+                counted = _counted(cursor, count + tongue.locked)
+                cursor.execute(delete)
                 rows, size = rows + counted[0], size + counted[1]
             if over:
                 cursor.execute(f"DELETE FROM group_leftovers WHERE chat_group IN ({offline_sql.numbers(over)})")
@@ -151,7 +155,7 @@ class GroupPurge:
         def look(cursor: DBAPICursor) -> tuple[int, int, list[int]]:
             ids = _ids(cursor, column, table, after, LOOKED_AT_ONCE)
             heads = self._heads(cursor, ids, ANY, condition)
-            return (*(_counted(cursor, "group_messages", heads, "") if heads else (0, 0)), ids)
+            return (*(_counted(cursor, f"SELECT {COUNTED} FROM group_messages WHERE {_where(heads)}") if heads else (0, 0)), ids)
 
         rows = size = after = 0
         while True:
@@ -176,8 +180,24 @@ def _ids(cursor: DBAPICursor, column: str, table: str, after: int, limit: int) -
     return [row[0] for row in cursor.fetchall()]
 
 
-def _counted(cursor: DBAPICursor, table: str, heads: Sequence[Head], lock: str) -> tuple[int, int]:
-    cursor.execute(f"SELECT COUNT(*),SUM(size) FROM {table} WHERE {_where(heads)}{lock}")
+def _removals(tongue: Tongue, heads: Sequence[Head]) -> Iterator[tuple[str, str]]:
+    """Pairs of statements that count and remove these rows, in their order: short heads by a list of their rows, a long one as a range."""
+    for condition, some in groupby(heads, key=lambda head: head.condition):
+        for is_long, pieces in groupby(some, key=lambda head: head.end - head.first > LONGEST_LISTED):
+            if is_long:
+                for head in pieces:
+                    where = _where([head])
+                    count = f"SELECT {COUNTED} FROM group_messages{tongue.by('PRIMARY')} WHERE {where}"
+                    yield count, tongue.delete.format(table="group_messages", condition=where)
+                continue
+            rows = [(head.group, number) for head in pieces for number in range(head.first, head.end)]
+            for listed in group_sql.chunks(rows):
+                count = group_sql.listed(tongue, COUNTED, "group_messages", KEY, listed, condition)
+                yield count, group_sql.delete_listed(tongue, "group_messages", KEY, listed, condition)
+
+
+def _counted(cursor: DBAPICursor, statement: str) -> tuple[int, int]:
+    cursor.execute(statement)
     rows, size = cursor.fetchone() or (0, None)
     return rows, int(size or 0)
 

@@ -56,7 +56,12 @@ def members(pairs: Iterable[tuple[int, int]]) -> str:
 
 def flat(tongue: Tongue, columns: Sequence[str], source: str) -> str:
     """A query for all rows of `source` in one text: rows are what the driver is slow at. `parsed` takes it apart."""
-    return f"SELECT GROUP_CONCAT({tongue.joined(*columns)}) FROM {source}"
+    return f"SELECT {in_one(tongue, columns)} FROM {source}"
+
+
+def in_one(tongue: Tongue, columns: Sequence[str]) -> str:
+    """What a query that `parsed` takes apart asks for."""
+    return f"GROUP_CONCAT({tongue.joined(*columns)})"
 
 
 def parsed(row: Sequence[object] | None, width: int) -> Iterator[tuple[int, ...]]:
@@ -106,9 +111,29 @@ def between(group: int, above: int, up_to: int) -> str:
 
 def update_rows(tongue: Tongue, table: str, columns: Sequence[str], rows: Iterable[tuple[int, ...]], condition: str, change: str) -> str:
     """An UPDATE by a list: `columns` name what stands in `rows`, for `condition` and `change` to use."""
-    form = tongue.row + "(" + ",".join(["%d"] * len(columns)) + ")"
-    listed = ",".join([form % row for row in rows])
+    listed = _values(tongue, len(columns), rows)
     return tongue.update.format(columns=",".join(columns), rows=listed, table=table, condition=condition, change=change)
+
+
+def listed(tongue: Tongue, what: str, table: str, keys: Sequence[str], rows: Iterable[tuple[int, ...]], condition: str = "") -> str:
+    """A query for `what` of those rows of the table whose primary key is in the list, and for which `condition` holds."""
+    return tongue.listed.format(what=what, table=table, **_asked(tongue, keys, rows, condition))
+
+
+def delete_listed(tongue: Tongue, table: str, keys: Sequence[str], rows: Iterable[tuple[int, ...]], condition: str) -> str:
+    """A DELETE of such rows."""
+    return tongue.delete_listed.format(table=table, **_asked(tongue, keys, rows, condition))
+
+
+def _asked(tongue: Tongue, keys: Sequence[str], rows: Iterable[tuple[int, ...]], condition: str) -> dict[str, str]:
+    columns = [f"asked_{key}" for key in keys]
+    parts = [f"{key}={column}" for key, column in zip(keys, columns, strict=True)] + [condition] * bool(condition)
+    return {"columns": ",".join(columns), "rows": _values(tongue, len(keys), rows), "condition": " AND ".join(parts)}
+
+
+def _values(tongue: Tongue, width: int, rows: Iterable[tuple[int, ...]]) -> str:
+    form = tongue.row + "(" + ",".join(["%d"] * width) + ")"
+    return ",".join([form % row for row in rows])
 
 
 def removable(tongue: Tongue, groups: Iterable[int], condition: str, limit: int) -> str:
