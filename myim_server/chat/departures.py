@@ -15,7 +15,7 @@ from myim_server.chat import group_rules as rules
 from myim_server.chat.group_desk import GroupTable, News, news_of
 
 LINGER = 60 * 1_000_000
-_ACCOUNTS_AT_ONCE = 50
+_ACCOUNTS_AT_ONCE = 1_000
 _GROUPS_AT_ONCE = 50
 _ROWS_AT_ONCE = 500
 _HEIRS = 8
@@ -73,57 +73,55 @@ class Departures:
         self._tell = tell
         self._pause = pause
         self._wall = wall
-        self._told: set[int] = set()  # whose friends were told by this center
+        self._looked: set[int] = set()  # who was seen off by this center once
 
     on_friends_left: Callable[[Sequence[tuple[int, int]]], None] = staticmethod(lambda lists: None)  # (user, version of its list)
 
     def run(self) -> None:
         """All that is open, as far as it is due (yields). Raises StoreUnavailable; the next run goes on from there."""
         open_now = self._tables.deletions.open(_ACCOUNTS_AT_ONCE)
-        self._told &= {user for user, _ in open_now}
+        self._looked &= {user for user, _ in open_now}
         for user, ended in open_now:
-            self._one(user, ended)
+            is_last = self._wall() - ended > LINGER
+            if is_last or user not in self._looked:
+                self._one(user, is_last)
 
-    def _one(self, user: int, ended: int) -> None:
-        deletions, began = self._tables.deletions, self._wall()
-        if user not in self._told:
-            self._told.add(user)
-            lists = deletions.friends_left(user)
-            if lists:
-                self.on_friends_left(lists)
-        self._leave_groups(user)
+    def _one(self, user: int, is_last: bool) -> None:
+        deletions = self._tables.deletions
+        lists = deletions.friends_left(user) if user not in self._looked else ()
+        if lists:
+            self.on_friends_left(lists)
+        has_left = self._leave_groups(user)
         deletions.hand_on(user)
         while len(self._tables.receipts.release(user, _ROWS_AT_ONCE)) >= _ROWS_AT_ONCE:  # there is nobody to be hidden any more
             self._pause(_PIECE_SECONDS)
         while deletions.wipe(user, _ROWS_AT_ONCE) >= _ROWS_AT_ONCE:
             self._pause(_PIECE_SECONDS)
         self._tables.counters.forget(throttles.terminal_counter(user, slot) for slot in range(_SLOTS))
-        if began - ended > LINGER:
-            deletions.close(user, self._wall())
+        if has_left:
+            self._looked.add(user)
+            if is_last:
+                deletions.close(user, self._wall())
 
-    def _leave_groups(self, user: int) -> None:
-        after = 0
+    def _leave_groups(self, user: int) -> bool:
+        """Whether the user is in none any more."""
+        after, has_left = 0, True
         while listed := self._tables.groups.of_user(user, after, _GROUPS_AT_ONCE):
             for group, _, _ in listed:
-                self._leave(user, group.id)
+                has_left &= self._leave(user, group.id)
                 self._pause(_PIECE_SECONDS)
             after = listed[-1][0].id
+        return has_left
 
-    def _leave(self, user: int, group: int) -> None:
-        groups, is_left = self._tables.groups, False
+    def _leave(self, user: int, group: int) -> bool:
+        """Whether that is so; False: all who could have the group left in between, and the next run looks again."""
         self._tables.deletions.forget_posts(user, group)  # first: a group that was left is not found again
-        while not is_left:
-            heirs = self._tables.heirs.heirs(group, user, _HEIRS)
-            try:
-                changed = groups.change(group, (user, *heirs), lambda view: rules.part(view, user), self._wall())
-            except rules.NoHeir:  # all of them left in between
-                continue
-            is_left = True
-            if changed is not None:
-                for news in news_of(*_by(user, changed), officers=lambda group: ()):
-                    self._tell(news)
-
-
-def _by(user: int, changed: tuple[Any, Any]) -> tuple[Any, int, Any]:
-    view, changes = changed
-    return view, user, changes
+        heirs = self._tables.heirs.heirs(group, user, _HEIRS)
+        try:
+            changed = self._tables.groups.change(group, (user, *heirs), lambda view: rules.part(view, user), self._wall())
+        except rules.NoHeir:
+            return False
+        if changed is not None:
+            for news in news_of(changed[0], user, changed[1], officers=lambda group: ()):
+                self._tell(news)
+        return True

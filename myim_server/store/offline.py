@@ -22,6 +22,7 @@ DAY = 24 * 3600 * 1_000_000
 RECEIPT_DAYS = 40
 ASKED_AT_ONCE = 1000
 USERS_KEPT = 200_000
+DOUBTFUL_KEPT = 10_000
 SMALLEST_SPLIT = 1024
 _RECEIPTS = "receipts (user,slot,time,target,accepted) SELECT user,slot,time,target,accepted"
 _HELD = "held_receipts (target,user,time,accepted) SELECT target,user,time,accepted"
@@ -43,6 +44,7 @@ class Offline:
         self._database = database
         self._mailboxes = Mailboxes(rows_per_user, bytes_per_user)
         self._users: set[int] = set()
+        self._doubtful: set[int] = set()
         self._kept_for = days * DAY
         self._purged_to = 0
 
@@ -113,8 +115,10 @@ class Offline:
         return self._database.write(lambda connection: self._purge(cursor_of(connection), now, limit))
 
     def forget(self, user_id: int) -> None:
-        """The user may be gone: whether it is there is looked up again before anything is stored for it. Does not yield."""
-        self._users.discard(user_id)
+        """The user may be gone: whether it is there is looked up from now on before anything is stored for it. Does not yield."""
+        if len(self._doubtful) >= DOUBTFUL_KEPT:
+            self._users, self._doubtful = set(), set()
+        self._doubtful.add(user_id)
 
     def preview_expired(self, now: int) -> tuple[int, int]:
         """(messages, bytes of their bodies) that `purge_expired` would delete in all; yields, and reads every row's head."""
@@ -130,9 +134,8 @@ class Offline:
     def _insert(self, cursor: DBAPICursor, messages: Sequence[StoredMessage]) -> Insertion:
         insertion = Insertion(messages)
         targets = {message.target for message in messages}
-        if not targets <= self._users:
-            self._learn_users(cursor, targets)
-            insertion.refuse_targets(self._users)
+        if not targets <= self._users or targets & self._doubtful:
+            insertion.refuse_targets(self._existing(cursor, targets))
         wanted = insertion.wanted()
         self._read_fills(cursor, self._mailboxes.unread(wanted), wanted)
         rooms = {target: self._mailboxes.room(target) for target in wanted}
@@ -143,14 +146,18 @@ class Offline:
         insertion.store(cursor, self._database.tongue)
         return insertion
 
-    def _learn_users(self, cursor: DBAPICursor, targets: set[int]) -> None:
-        # One that was seen is there until `forget` is told otherwise. (Ids have 63 bits; what has more is nobody.)
-        unknown = [target for target in targets - self._users if target < 1 << 63]
-        if len(self._users) + len(unknown) > USERS_KEPT:
-            self._users, unknown = set(), [target for target in targets if target < 1 << 63]
+    def _existing(self, cursor: DBAPICursor, targets: set[int]) -> set[int]:
+        """Those of the targets that are users."""
+        # One that was seen is there, unless `forget` was told otherwise. (Ids have 63 bits; what has more is nobody.)
+        if len(self._users) + len(targets) > USERS_KEPT:
+            self._users = set()
+        known = (targets & self._users) - self._doubtful
+        unknown = sorted(target for target in targets - known if target < 1 << 63)
         for i in range(0, len(unknown), ASKED_AT_ONCE):
             cursor.execute(f"SELECT id FROM users WHERE id IN ({offline_sql.numbers(unknown[i : i + ASKED_AT_ONCE])})")
-            self._users.update(row[0] for row in cursor.fetchall())
+            known.update(row[0] for row in cursor.fetchall())
+        self._users.update(known)
+        return known
 
     def _read_fills(self, cursor: DBAPICursor, targets: list[int], wanted: dict[int, tuple[int, int, int]]) -> None:
         if not targets:

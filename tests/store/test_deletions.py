@@ -75,10 +75,13 @@ def test_an_id_is_never_given_again(store: Store, users: list[int]) -> None:
 
 
 def test_nothing_is_stored_for_who_is_gone_once_that_was_heard(store: Store, users: list[int]) -> None:
-    put(store, message(users[0], users[1], 1))
+    put(store, message(users[0], users[1], 1), message(users[2], users[1], 1))
+    store.offline.forget(users[2])
     store.accounts.delete(users[0], T0)
     store.offline.forget(users[0])
-    assert store.offline.insert([message(users[0], users[1], 2)]) == [Inserted.NO_TARGET]
+    for number in (2, 3):
+        both = [message(users[0], users[1], number), message(users[2], users[1], number)]
+        assert store.offline.insert(both) == [Inserted.NO_TARGET, Inserted.STORED]
 
 
 def test_what_is_the_users_goes_in_pieces_and_what_others_wait_for_stays(store: Store, users: list[int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from myim_server.refusals import StoreUnavailable
 from myim_server.store.engine import Store
 from myim_server.store.friend_changes import Blocked
 from myim_server.store.group_changes import Added, Asked
+from myim_server.store.group_roles import GroupRoles
 from myim_server.store.schema import metadata
 from tests.store.friends import ask, befriend, change, set_profile
 from tests.store.groups import change as change_group
@@ -31,12 +33,13 @@ KEPT = {"changes.user", "deletions.user", "deletions.name", "friend_removals.fri
 class Ceremony:
     """Departures with a clock that the test moves, and what they tell."""
 
-    def __init__(self, store: Store, deletions: object = None) -> None:
+    def __init__(self, store: Store, deletions: object = None, heirs: object = None) -> None:
         self.store = store
         self.now = T0
         self.news: list[News] = []
         self.left: list[tuple[int, int]] = []
-        tables = Tables(deletions or store.deletions, store.groups, store.group_roles, store.throttles, store.receipts)  # type: ignore[arg-type]
+        parts: list[Any] = [deletions or store.deletions, store.groups, heirs or store.group_roles, store.throttles, store.receipts]
+        tables = Tables(*parts)
         self.departures = Departures(tables, self.news.append, lambda seconds: None, lambda: self.now)
         self.departures.on_friends_left = self.left.extend
 
@@ -204,6 +207,30 @@ def test_wherever_it_is_broken_off_it_goes_on_from_there(store: Store, users: li
     ceremony.departures.run()
     assert failing.left <= 0
     assert traces(store, ann, "anns") == SENT | KEPT - {"deletions.name"}
+
+
+class Leaving:
+    """The heirs that are named first have left by the time they are asked for."""
+
+    def __init__(self, real: GroupRoles) -> None:
+        self._real = real
+        self.calls = 0
+
+    def heirs(self, group: int, user: int, limit: int) -> list[int]:
+        self.calls += 1
+        return [] if self.calls == 1 else self._real.heirs(group, user, limit)
+
+
+def test_where_all_heirs_left_in_between_the_next_run_finds_others(store: Store, users: list[int]) -> None:
+    ann, bob, _, _ = users
+    group = new_group(store, ann, bob)
+    ceremony = Ceremony(store, heirs=Leaving(store.group_roles))
+    ceremony.now += LINGER + 1
+    assert store.accounts.delete(ann, T0)
+    ceremony.departures.run()
+    assert owner(store, group) == ann and store.deletions.open(9) == [(ann, T0)]
+    ceremony.departures.run()
+    assert owner(store, group) == bob and store.deletions.open(9) == []
 
 
 def test_two_centers_that_see_the_same_account_off_tell_of_it_once(store: Store, users: list[int]) -> None:

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
-from sqlalchemy import BigInteger, Connection, LargeBinary, String, func, select
+from sqlalchemy import BigInteger, LargeBinary, Select, String, func, select
 
 from myim_server.store.engine import Store
 from myim_server.store.schema import U64, metadata, signed
-
-
-def _counted(statement: Any, connection: Connection) -> int:
-    return int(connection.scalar(statement) or 0)
 
 
 def traces(store: Store, user: int, *words: str) -> set[str]:
@@ -30,8 +23,10 @@ def traces(store: Store, user: int, *words: str) -> set[str]:
                 conditions = [column == word.encode() for word in words]
             else:
                 continue
-            for condition in conditions:
-                statement = select(func.count()).select_from(table).where(condition)
-                if store._database.read(partial(_counted, statement)):
-                    found.add(f"{table.name}.{column.name}")
+            if any(_count(store, select(func.count()).select_from(table).where(condition)) for condition in conditions):
+                found.add(f"{table.name}.{column.name}")
     return found
+
+
+def _count(store: Store, statement: Select[int]) -> int:
+    return store._database.read(lambda connection: connection.scalar(statement)) or 0
