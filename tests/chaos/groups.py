@@ -17,7 +17,7 @@ import sqlite3
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
@@ -37,7 +37,6 @@ from tests.chaos.group_plan import CENTER, Society, plan_group_faults
 from tests.chaos.group_timeline import Posts
 from tests.chaos.group_world import World
 
-WARMING_SECONDS = 120.0
 CALM_SECONDS = 0.5
 LONGEST_DOWN_SECONDS = 2.0
 RECOUNT_SECONDS = 2.0
@@ -130,9 +129,9 @@ class Run:
     def suffer(self) -> None:
         """From the first settled post to the last kill."""
         options, random = self.options, Random(f"down {self.options.seed}")
-        wait_until(self._has_settled(1), WARMING_SECONDS, "the first post")
+        self._await_settled(1, "the first post")
         for fault in plan_group_faults(options.kills, {**self.world.sizes, APPLICATION: options.applications}, options.seed):
-            wait_until(self._has_settled(int(fault.share * options.messages)), STALLED_SECONDS, f"{fault} (traffic stands still)")
+            self._await_settled(int(fault.share * options.messages), str(fault))
             self.kills.append(Kill(fault.what, time.monotonic_ns()))
             self._kill(fault, random.uniform(0, LONGEST_DOWN_SECONDS))
             calm = time.monotonic() + CALM_SECONDS
@@ -148,12 +147,10 @@ class Run:
         else:
             self.world.suffer(fault, down_seconds if fault.what == CENTER and len(self.world.centers) > 1 else 0.0)
 
-    def _has_settled(self, count: int) -> Callable[[], bool]:
-        def is_reached() -> bool:
-            self.check_alive()
-            return self.crowd.total("settled") >= count
-
-        return is_reached
+    def _await_settled(self, count: int, what: str) -> None:
+        """Until so many posts are settled; TimeoutError naming `what` it was for when none more is for long."""
+        while (settled := self.crowd.total("settled")) < count:
+            wait_until(lambda seen=settled: self._is_further(seen), STALLED_SECONDS, f"{what} (traffic stands still)")  # type: ignore[misc]
 
     def drain(self) -> float:
         """Wait until everybody has everything and nothing is left, or the drain's time is over since the last post; how long it took."""
