@@ -237,10 +237,11 @@ def total(node: Node, name: str) -> int:
 OF_GROUPS = {  # test_group_counters
     "group_posts", "group_confirmations", "group_fetched", "group_offers", "group_rows_purged", "group_bytes_purged", "messages_expired",
 }  # fmt: skip
+OF_FRIENDS = {"friend_changes", "friend_pushes"}  # test_friend_counters
 OF_LINKS = {"mesh_bounced", "claims_refused", "peer_faults", "directory"}  # need more nodes: test_across_centers, test_hostile_peer, below
 
 
-@pytest.mark.parametrize("name", [name for name in (*COUNTERS, *LABELLED) if name not in OF_LINKS | OF_GROUPS])
+@pytest.mark.parametrize("name", [name for name in (*COUNTERS, *LABELLED) if name not in OF_LINKS | OF_GROUPS | OF_FRIENDS])
 def test_a_counter_moves_when_what_it_counts_happens(play: Play, name: str) -> None:
     before = total(play.node, name)
     stage = MOVED[name](play)  # who is on it stays until the counter was read
