@@ -79,11 +79,18 @@ class GroupJanitor:
                 break
             after = next_after or after
             self._sleep(_REST * (self._now() - began))
-        while wall and self._table.names(wall, _ROWS) >= _ROWS:
-            self._sleep(0.0)
+        if wall:
+            self._forget_names(wall)
         self.backlog_rows, self.oldest_accepted = self._table.backlog(_COUNTED)
         self.last_run = wall or self.last_run
         return total_rows, total_size
+
+    def _forget_names(self, wall: int) -> None:
+        """In ten minutes as many grow old as were posted in ten minutes: some hundred thousand, without a rest, would make others wait."""
+        began = self._now()
+        while self._table.names(wall, _ROWS) >= _ROWS:
+            self._sleep(_REST * (self._now() - began))
+            began = self._now()
 
     def _count(self, rows: int, size: int) -> None:
         self._metrics.group_rows_purged += rows
