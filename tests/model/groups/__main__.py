@@ -1,4 +1,4 @@
-"""python -m tests.model.groups [--full] [--world PART] [--without PART]: searches worlds of groups by hand, and says what was seen.
+"""python -m tests.model.groups [--full] [--world PART] [--without RULE]: searches worlds of groups by hand, and says what was seen.
 
 What lives here: the command line. What must not: worlds, rules, the search.
 """
@@ -20,15 +20,17 @@ def main(arguments: list[str]) -> int:
     """Search worlds, the first broken promise ending it with its trace, and 1; or print the trace of each rule left out."""
     description = "Search small worlds of the rules of groups exhaustively."
     parser = argparse.ArgumentParser(prog="python -m tests.model.groups", description=description)
-    parser.add_argument("--world", action="append", metavar="PART", help=f"worlds with this in their names, of: {', '.join(FULL)}")
+    parser.add_argument("--world", action="append", metavar="PART", help=f"worlds with this in their names: {'; '.join(FULL)}")
     parser.add_argument("--full", action="store_true", help="every world (over a million states), not only those that the tests search")
-    parser.add_argument("--without", metavar="PART", help="leave out the rules with this in their names, as G-7, and print the traces")
+    parser.add_argument("--without", metavar="RULE", help="leave out this rule, as G-7, each way there is, and print the traces")
     parser.add_argument("--processes", type=int, default=1, help="worlds searched side by side")
     options = parser.parse_args(arguments)
     if options.without is not None:
         return _leave_out(options.without)
     worlds = FULL if options.full or options.world else CHECKED
     names = [name for name in worlds if not options.world or any(part in name for part in options.world)]
+    if not names:
+        parser.error("no world has this in its name")
     begun, states, depth = time.monotonic(), 0, 0
     with multiprocessing.Pool(options.processes, maxtasksperchild=1) as pool:
         for name, found in pool.imap_unordered(_search, names):
@@ -52,9 +54,9 @@ def _seen(name: str, found: Found) -> str:
     return f"{name}: {found.states:,} states, depth {found.depth}, {found.resting} at rest, {found.seconds:.1f} s{closed}"
 
 
-def _leave_out(part: str) -> int:
+def _leave_out(rule: str) -> int:
     """Print what breaks without a rule, and how."""
-    chosen = [mutation for mutation in (*MUTATIONS, *COVERED) if part in mutation.name]
+    chosen = [mutation for mutation in (*MUTATIONS, *COVERED) if mutation.name.startswith(f"{rule} ")]
     is_as_said = bool(chosen)
     for mutation in chosen:
         found = search(GroupSteps(mutation.world))

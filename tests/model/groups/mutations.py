@@ -195,9 +195,15 @@ MUTATIONS = [
     _rule("G-14 nothing is swept, a center crashes", _NEVER_SHOWN, a_world(PAIR, 1, kinds={"crash"}), **_UNSWEPT),
     _rule("G-14 nothing is swept, a push is lost", _NEVER_SHOWN, a_world(PAIR, 1, kinds={"lost push"}), **_UNSWEPT),
     _rule(
-        "G-14 members are not looked after",
+        "G-14 members are not looked after, and word of one who joined is lost",
         _NEVER_SHOWN,
         a_world(PAIR, 1, guests={1}, changes=(("joined", 1, 0),), kinds={"lost news"}),
+        is_looked_round=False,
+    ),
+    _rule(
+        "G-14 members are not looked after, one confirms before it is entered",
+        _NEVER_REMOVED,
+        a_world(TRIO, 2, guests={2}, changes=(("joined", 2, 0),)),
         is_looked_round=False,
     ),
     _rule(

@@ -199,9 +199,9 @@ class GroupSteps:
 
     def _goes_on(self, op: Op) -> tuple[Label, Callable[..., None], Op]:
         if self._is_known(op):
-            return (LEARNS, "{} learns {}", called(op.center), Words(op)), PostingTurn.learn, op
+            return (LEARNS, "{} learns {}", called(op.center), Words(op, self._names)), PostingTurn.learn, op
         part = f", part {op.phase + 1}" if len(parts_of(self.settings.rules, op.kind)) > 1 else ""
-        return (COMMITS, "the store, for {}: {}{}", called(op.center), Words(op), part), PostingTurn.run, op
+        return (COMMITS, "the store, for {}: {}{}", called(op.center), Words(op, self._names), part), PostingTurn.run, op
 
     # ------------------------------------------------------------------ what happens when nothing else does, or unasked
 

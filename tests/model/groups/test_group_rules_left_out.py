@@ -11,6 +11,7 @@ import re
 import pytest
 
 from tests.house.tree import REPOSITORY
+from tests.model.groups.__main__ import main
 from tests.model.groups.mutations import COVERED, MUTATIONS, Mutation
 from tests.model.groups.steps import GroupSteps
 from tests.model.groups.worlds import RULES
@@ -37,6 +38,12 @@ def test_with_the_rule_the_same_world_keeps_every_promise(mutation: Mutation) ->
 def test_where_another_rule_of_groups_covers_nothing_breaks(mutation: Mutation) -> None:
     found = search(GroupSteps(mutation.world))
     assert found.is_complete and found.violation is None, found.violation
+
+
+def test_the_command_prints_the_trace_of_a_rule_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--without", "G-12"]) == 0
+    told = capsys.readouterr().out
+    assert "is not stored" in told and "T1 posts p1" in told
 
 
 def test_every_rule_of_groups_is_left_out_once() -> None:

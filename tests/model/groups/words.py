@@ -5,6 +5,7 @@ What lives here: words, made only when a trace is printed. What must not: anythi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tests.model.groups.machines import BEHIND, EVENTS, POSTED
@@ -12,41 +13,40 @@ from tests.model.groups.world import Op, named
 
 
 class Words:
-    """Something in words, once somebody reads them."""
+    """Something in words, once somebody reads them. terminals: what they are called."""
 
-    __slots__ = ("_what",)
+    __slots__ = ("_what", "_terminals")
 
-    def __init__(self, what: Any) -> None:
+    def __init__(self, what: Any, terminals: Sequence[str] = ()) -> None:
         self._what = what
+        self._terminals = terminals
 
     def __str__(self) -> str:
         what = self._what
         if isinstance(what, Op):
-            return _of_op(what)
+            return _of_op(what, self._terminals)
         return _of_message(*what) if isinstance(what, bytes) else _of_letter(*what)
 
 
-def _of_op(op: Op) -> str:
-    user = f"U{op.who + 1}"
-    rank = f"terminal {op.who + 1}"
+def _of_op(op: Op, terminals: Sequence[str]) -> str:
+    user, terminal = f"U{op.who + 1}", terminals[op.who] if op.who >= 0 else ""
     if op.kind == "post":
-        texts = [f"{named(item[1])}{_number(op, place)}" for place, item in enumerate(op.args)]
-        return ", ".join(texts)
+        return ", ".join(f"{named(item[1])}{_number(op, place)}" for place, item in enumerate(op.args))
     if op.kind == "claim":
         return f"{user} confirms up to {op.args[0]}"
     if op.kind == "purge":
         return f"the janitor removes {', '.join(map(str, op.local)) or 'what may go'}"
-    texts = {
-        "join": [f"{user} joins"],
-        "leave": [f"{user} is taken off the list"],
-        "round": ["the standings of its members"],
-        "sweep": ["the group's number and version"],
-        "members": ["who is a member"],
-        "fetch": [f"the fetch of {rank} after {op.args[1] if len(op.args) > 1 else ''}"],
-        "standing": [f"the standing of {rank}"],
-        "describe": [f"what the group is to {rank}"],
+    text = {
+        "join": f"{user} joins",
+        "leave": f"{user} is taken off the list",
+        "round": "the standings of its members",
+        "sweep": "the group's number and version",
+        "members": "who is a member",
+        "fetch": f"the fetch of {terminal} after {op.args[1] if len(op.args) > 1 else ''}",
+        "standing": f"the standing of {terminal}",
+        "describe": f"what the group is to {terminal}",
     }[op.kind]
-    return f"{texts[0]}{f', {op.local}' if op.local else ''}"
+    return f"{text}{f', {op.local}' if op.local else ''}"
 
 
 def _number(op: Op, place: int) -> str:

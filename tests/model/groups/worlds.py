@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from tests.model.groups.world import ALL_SLOW, Rules, Settings
 
 RULES = Rules()
+NO_ROUND = Rules(is_looked_round=False)
 
 
 def a_world(
@@ -59,13 +60,11 @@ _JOINS, _LEAVES, _IS_REMOVED = (("joined", 1, 0),), (("left", 2, 1),), (("remove
 _COMES_BACK = (("removed", 1, 0), ("joined", 1, 1))
 _ANY_FAULT = {"break", "restart", "crash", "lost push", "lost news", "store", "late"}
 
-CHECKED: dict[str, World] = {
+# The round of G-14 would heal what a room gets wrong: these have to do without it.
+_WITHOUT_ROUND: dict[str, World] = {
     "two posters": World(a_world(PAIR, 2, 2)),
     "everything takes time": World(a_world(PAIR, 2, plus=_ALL, anytime=_PURGED)),
     "three members": World(a_world(TRIO, 1, 1, anytime=_PURGED)),
-    "one joins": World(a_world(TRIO, 2, guests={2}, changes=(("joined", 2, 0),))),
-    "one joins, applications are slow": World(a_world(PAIR, 2, guests={1}, changes=_JOINS, plus={"application"})),
-    "one joins, any fault": World(a_world(PAIR, 1, guests={1}, changes=_JOINS, kinds=_ANY_FAULT)),
     "one leaves": World(a_world(TRIO, 1, 1, changes=_LEAVES)),
     "one leaves, confirmations are slow": World(a_world(TRIO, 2, changes=_LEAVES, plus={"claim"}, anytime=_PURGED, janitors=2)),
     "one leaves, janitors are killed": World(
@@ -75,9 +74,6 @@ CHECKED: dict[str, World] = {
     "one is removed while it posts": World(a_world(PAIR, 0, 2, changes=_IS_REMOVED, kinds={"store", "late"}, plus={"answer"})),
     "one is removed while it comes": World(a_world(_LATE, 2, changes=_IS_REMOVED)),
     "one is removed and comes back": World(a_world(PAIR, 2, changes=_COMES_BACK)),
-    "one joins and is removed, news are lost": World(
-        a_world(PAIR, 1, guests={1}, changes=(("joined", 1, 0), ("removed", 1, 0)), kinds={"lost news"})
-    ),
     "a push is lost": World(a_world(PAIR, 2, 1, kinds={"lost push"})),
     "a center crashes": World(a_world(PAIR, 1, 1, kinds={"crash"})),
     "a center crashes, everything takes time": World(a_world(PAIR, 1, kinds={"crash"}, plus=_ALL)),
@@ -92,6 +88,16 @@ CHECKED: dict[str, World] = {
         a_world(TRIO, 2, kinds={"claim again", "claim early"}, plus={"claim", "confirm"}, anytime=_PURGED, janitors=2)
     ),
     "two terminals": World(a_world(_TWO_TERMINALS, 2, kinds={"lost push"})),
+}
+
+CHECKED: dict[str, World] = {
+    **{name: world._replace(settings=world.settings._replace(rules=NO_ROUND)) for name, world in _WITHOUT_ROUND.items()},
+    "one joins": World(a_world(TRIO, 2, guests={2}, changes=(("joined", 2, 0),))),
+    "one joins, applications are slow": World(a_world(PAIR, 2, guests={1}, changes=_JOINS, plus={"application"})),
+    "one joins, any fault": World(a_world(PAIR, 1, guests={1}, changes=_JOINS, kinds=_ANY_FAULT)),
+    "one joins and is removed, news are lost": World(
+        a_world(PAIR, 1, guests={1}, changes=(("joined", 1, 0), ("removed", 1, 0)), kinds={"lost news"})
+    ),
     "sweeps at any time": World(a_world(PAIR, 1, guests={1}, changes=_JOINS, anytime={"sweep", "round"})),
 }
 
