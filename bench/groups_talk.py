@@ -153,6 +153,8 @@ def measure_fan(figures: Figures, directory: Path, options: Options) -> None:
                 name = f"{size} members online, {centers} center{'s' * (centers > 1)}, {store}"
                 with stage(servers, name, {group: range(size)}, size) as on:
                     _talk(figures, on, options, WINDOW, [[group]] * POSTERS)
+                    if centers == 1 and store == "mariadb":  # nothing travels together: what a delivery costs at most
+                        _talk(figures, on._replace(name=f"{name}, one post at a time"), options, 1, [[group]])
 
 
 def measure_large(figures: Figures, directory: Path, options: Options) -> None:

@@ -50,6 +50,8 @@ def test_of_members_who_are_all_online_each_is_given_each_post() -> None:
     figures = run("fan")
     for name in FAN:
         check_talk(figures, name, int(name.split()[0]))
+        if name.endswith(KINDS[0]):
+            check_talk(figures, f"{name}, one post at a time", int(name.split()[0]))
 
 
 def test_of_a_large_group_those_who_are_online_are_given_each_post() -> None:
