@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from myim_server.batches import Batch
 from myim_server.chat.confirmations import Confirmations
 from myim_server.chat.group_desk import GroupDesk
-from myim_server.chat.group_hall import GroupHall, Page
+from myim_server.chat.group_hall import GroupHall, Handed
 from myim_server.chat.post_lane import PostLane, Taken
 from myim_server.chat.posting import Outgoing, Postings, Sender
 from myim_server.metrics import Metrics
@@ -230,17 +230,17 @@ class GroupCommands:
             raise RequestRefused(ErrorCode.SLOW_DOWN, "earlier fetches are not answered yet", retry_ms=1000)
         poster.fetches += 1
 
-        def done(page: Page | Exception) -> None:
+        def done(handed: Handed | Exception | None) -> None:
             poster.fetches -= 1
-            if page is None:
+            if handed is None:
                 self._requests.refuse(talk, message, RequestRefused(ErrorCode.NOT_MEMBER, "not a member of this group"))
-            elif isinstance(page, RequestRefused):
-                self._requests.refuse(talk, message, page)
-            elif isinstance(page, Exception):
+            elif isinstance(handed, RequestRefused):
+                self._requests.refuse(talk, message, handed)
+            elif isinstance(handed, Exception):
                 talk.party.session.goodbye(ErrorCode.INTERNAL, "a fault of the server")
-                raise page  # a bug of ours: the batch logs it
+                raise handed  # a bug of ours: the batch logs it
             else:
-                self._requests.answer(talk, message, GroupFetched(page[1], page[2]).encode())
+                self._requests.answer(talk, message, GroupFetched(handed.up_to, handed.number).encode())
 
         self._parts.hall.fetch(talk.party, message.target, after, done)
 

@@ -7,13 +7,13 @@ G-15). What must not: SQL, sockets, clocks, who may do what. Nothing here yields
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from myim_server.batches import Batch
 from myim_server.chat.group_desk import News
 from myim_server.chat.inboxes import Inboxes
 from myim_server.chat.party import Party
-from myim_server.chat.rooms import Members, Rooms
+from myim_server.chat.rooms import Members, Rooms, in_pieces
 from myim_server.chat.succession import Succession
 from myim_server.metrics import Metrics
 from myim_server.store.group_values import Row, Standing
@@ -22,12 +22,22 @@ from myim_wire.group_contents import Standing as ToldStanding
 from myim_wire.messages import QOS1, Command, encode_group_delivery, encode_message
 
 _ASKED_AT_ONCE = 64
-_FETCHED_AT_ONCE = 8
+_FETCHED_AT_ONCE = 16
+_READ_AT_ONCE = 8
 # With their heads four pages and a full window of messages are less than what may wait for a terminal: it is not cut for what it asked for.
 PAGE_ROWS, PAGE_BYTES = 128, 32_768
 _SWEPT_AT_ONCE = 500
 
 Page = tuple[Sequence[Row], int, int] | None  # (rows, up to, number); None: no member
+
+
+class Handed(NamedTuple):
+    """What a fetch is answered with: so many posts, encoded; that is all up to `up_to`; the group's number is `number`."""
+
+    pieces: Sequence[bytes]
+    posts: int
+    up_to: int
+    number: int
 
 
 class GroupReads(Protocol):
@@ -41,7 +51,7 @@ class GroupReads(Protocol):
 class Pages(Protocol):
     """What is asked of the store about posts (may block)."""
 
-    def page(self, group_id: int, user: int, after: int, max_rows: int, max_bytes: int) -> Page: ...
+    def pages(self, asked: Sequence[tuple[int, int, int]], max_rows: int, max_bytes: int) -> Sequence[Page]: ...
 
 
 class GroupHall:
@@ -68,11 +78,9 @@ class GroupHall:
         self.succession = Succession(self.rooms, later)
         self._standings: Batch[int, Sequence[Standing]] = Batch(self._read_standings, _ASKED_AT_ONCE, 0.0, spawn, parallel=2, bound=1 << 17)
         self._members: Batch[tuple[int, set[int] | None], tuple[int, Mapping[int, int]] | None] = Batch(
-            lambda asked: [self._groups.members_among(*one) for one in asked], _FETCHED_AT_ONCE, 0.0, spawn, parallel=2, bound=1 << 17
+            lambda asked: [self._groups.members_among(*one) for one in asked], _READ_AT_ONCE, 0.0, spawn, parallel=2, bound=1 << 17
         )
-        self._fetches: Batch[tuple[int, int, int], Page] = Batch(
-            lambda asked: [self._pages.page(*one, PAGE_ROWS, PAGE_BYTES) for one in asked], _FETCHED_AT_ONCE, 0.0, spawn, parallel=4
-        )
+        self._fetches: Batch[tuple[int, int, int], Handed | None] = Batch(self._read_pages, _FETCHED_AT_ONCE, 0.0, spawn, parallel=4)
 
     on_news: Callable[[News], None] = staticmethod(lambda news: None)  # for other centers
 
@@ -139,18 +147,29 @@ class GroupHall:
     def _read_members(self, group: int, users: set[int] | None, done: Callable[[Members], None]) -> None:
         self._members.submit_later((group, users), done)
 
-    def fetch(self, party: Party, group: int, after: int, done: Callable[[Page | Exception], None]) -> None:
-        """Hand the posts above `after` that one answer holds to the session; then done (G-9)."""
-        user = party.session.user
+    def fetch(self, party: Party, group: int, after: int, done: Callable[[Handed | Exception | None], None]) -> None:
+        """Hand the posts above `after` that one answer holds to the session; then done, None: the user is no member (G-9)."""
 
-        def read(page: Page | Exception) -> None:
-            if page is not None and not isinstance(page, Exception):
-                messages = [self.encode(group, row) for row in page[0]]
-                self._metrics.group_fetched += len(messages)
-                party.session.send_many(messages, sum(map(len, messages)))
-            done(page)
+        def read(handed: Handed | Exception | None) -> None:
+            if isinstance(handed, Handed):
+                self._metrics.group_fetched += handed.posts
+                for piece in handed.pieces:
+                    party.session.send(piece)
+            done(handed)
 
-        self._fetches.submit_later((group, user, after), read)
+        self._fetches.submit_later((group, party.session.user, after), read)
+
+    def _read_pages(self, asked: Sequence[tuple[int, int, int]]) -> list[Handed | None]:
+        """Who missed a post, missed it with many others: a page that is the same for several is read and encoded once."""
+        pages = self._pages.pages(asked, PAGE_ROWS, PAGE_BYTES)
+        handed: dict[int, Handed | None] = {}
+        for (group, _, _), page in zip(asked, pages, strict=True):
+            if id(page) not in handed:
+                handed[id(page)] = None if page is None else self._handed(group, *page)
+        return [handed[id(page)] for page in pages]
+
+    def _handed(self, group: int, rows: Sequence[Row], up_to: int, number: int) -> Handed:
+        return Handed(in_pieces([self.encode(group, row) for row in rows]) if rows else (), len(rows), up_to, number)
 
     def encode(self, group: int, row: Row) -> bytes:
         """A stored post as a terminal is given it."""

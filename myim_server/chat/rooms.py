@@ -246,7 +246,7 @@ class Rooms:
         room.number = max(room.number, last)
         if first > room.latest_joined or not last:
             sends = self._sends(room)
-            for data in _joined([part[1] for part in parts]):
+            for data in in_pieces([part[1] for part in parts]):
                 for send in sends:
                     send(data)
             self.given += len(sends) * len(parts)
@@ -254,7 +254,7 @@ class Rooms:
         for user, joined in room.here.items():  # somebody joined after the first of these was committed
             seen = [data for number, data in parts if number > joined]
             for send in self._sends_of(user) if seen else ():
-                for data in _joined(seen):
+                for data in in_pieces(seen):
                     send(data)
                 self.given += len(seen)
 
@@ -321,7 +321,7 @@ class Rooms:
         return behind
 
 
-def _joined(messages: Sequence[bytes]) -> list[bytes]:
+def in_pieces(messages: Sequence[bytes]) -> list[bytes]:
     """Messages in as few pieces as are surely sent in a record each."""
     if len(messages) == 1:
         return [messages[0]]

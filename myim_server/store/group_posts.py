@@ -19,6 +19,9 @@ SMALLEST_SPLIT = 1024
 LOWEST_KEPT = 50_000
 
 
+Page = tuple[list[Row], int, int]  # rows, up to which number that is all, the group's number
+
+
 class GroupPosts:
     """The messages of all groups; a group holds at most `rows_per_group`."""
 
@@ -37,26 +40,31 @@ class GroupPosts:
         """
         return self._database.write(lambda connection: self._post(cursor_of(connection), posts)) if posts else []
 
-    def page(self, group: int, user: int, after: int, max_rows: int, max_bytes: int) -> tuple[list[Row], int, int] | None:
-        """The rows above `after` (and above what was said before the user came), ascending; up to which number that is all; the group's
-        number. None: not a member; yields.
+    def page(self, group: int, user: int, after: int, max_rows: int, max_bytes: int) -> Page | None:
+        """One of `pages`."""
+        return self.pages([(group, user, after)], max_rows, max_bytes)[0]
 
-        At most `max_rows` with at most `max_bytes` of bodies, but always one if there is one.
+    def pages(self, asked: Sequence[tuple[int, int, int]], max_rows: int, max_bytes: int) -> list[Page | None]:
+        """For each (group, user, after) the rows above `after` (and above what was said before the user came), ascending; up to which
+        number that is all; the group's number. None: not a member; yields.
+
+        At most `max_rows` with at most `max_bytes` of bodies, but always one if there is one. Pages that are the same are read once, and
+        are the same object: who missed something, missed it with others.
         """
 
-        def look(connection: Connection) -> tuple[list[Row], int, int] | None:
+        def look(connection: Connection) -> list[Page | None]:
             cursor = cursor_of(connection)
-            # One statement, and before the rows: what commits later is above this number (G-9).
-            cursor.execute(
-                "SELECT joined,number FROM group_members JOIN chat_groups ON id=chat_group"
-                f" WHERE chat_group={signed(group):d} AND user={signed(user):d}"
-            )
-            found = cursor.fetchone()
-            if found is None:
-                return None
-            joined, number = found
-            rows, up_to = self._rows(cursor, signed(group), min(max(after, joined), number), number, max_rows, max_bytes)
-            return rows, up_to, number
+            # One statement, and before the rows: what commits later is above these numbers (G-9).
+            members = self._standing(cursor, sorted({(signed(group), signed(user)) for group, user, _ in asked}))
+            read: dict[tuple[int, int], Page] = {}
+            found: list[Page | None] = []
+            for group, user, after in asked:
+                joined, number = members.get((signed(group), signed(user)), (0, -1))
+                above = min(max(after, joined), number)
+                if number >= 0 and (group, above) not in read:
+                    read[group, above] = (*self._rows(cursor, signed(group), above, number, max_rows, max_bytes), number)
+                found.append(read.get((group, above)))
+            return found
 
         return self._database.read(look)
 
@@ -147,6 +155,14 @@ class GroupPosts:
         return {name: Known(number, bodies.get((name[0], number))) for name, number in numbers.items()}
 
     # ------------------------------------------------------------------ reading
+
+    def _standing(self, cursor: DBAPICursor, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], tuple[int, int]]:
+        """(joined, the group's number) of those of the (group, user) that are members; one statement."""
+        tongue = self._database.tongue
+        what = group_sql.in_one(tongue, ("chat_group", "user", "joined", "number"))
+        statement = group_sql.listed(tongue, what, "group_members", ("chat_group", "user"), pairs)
+        cursor.execute(statement + f" JOIN chat_groups{tongue.by('PRIMARY')} ON id=chat_group")
+        return {(group, user): (joined, number) for group, user, joined, number in group_sql.parsed(cursor.fetchone(), 4)}
 
     def _rows(self, cursor: DBAPICursor, group: int, above: int, number: int, max_rows: int, max_bytes: int) -> tuple[list[Row], int]:
         """The rows above .. number, and up to which number that is all."""

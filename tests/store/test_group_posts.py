@@ -175,6 +175,19 @@ def test_a_page_says_up_to_where_it_is_all(store: Store, users: list[int]) -> No
     assert page(store, group, users[0], 5) == page(store, group, users[0], 9) == page(store, group, users[0], HUGE) == ([], 5, 5)
 
 
+def test_pages_are_each_askers_own_and_those_that_are_the_same_are_read_once(store: Store, users: list[int]) -> None:
+    group, other = new_group(store, users[0], users[1]), new_group(store, users[2], number=1)
+    say(store, group, users[0], 1, 2)
+    say(store, other, users[2], 1)
+    join(store, group, users[3])
+    say(store, group, users[0], 3)
+    asked = [(group, users[place], 0) for place in (0, 2, 1, 3)] + [(other, users[2], 0), (group, users[0], 2)]
+    pages = store.group_posts.pages(asked, 10, 1 << 20)
+    assert [page and [row.number for row in page[0]] for page in pages] == [[1, 2, 3], None, [1, 2, 3], [3], [1], [3]]
+    assert pages == [store.group_posts.page(*one, 10, 1 << 20) for one in asked]
+    assert pages[0] is pages[2] and pages[3] is pages[5]
+
+
 def test_a_page_passes_over_what_is_gone(store: Store, users: list[int]) -> None:
     group = new_group(store, users[0])
     say(store, group, users[0], *range(5))
