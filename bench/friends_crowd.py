@@ -49,10 +49,12 @@ class Terminal:
                     self.seen[user] = text
         elif command == Command.FRIENDS_ONLINE:
             page = OnlinePage.decode(message.content)
-            if page.is_more or not page.is_complete:
-                raise ValueError("a page does not say who of few friends is online")
+            if not page.is_complete:
+                raise ValueError("nobody knows who is online")
             self.seen.update((one.user, one.text) for one in page.online)
-            self.is_told = True
+            self.is_told = not page.is_more
+            if page.is_more:
+                self.line.queue(Command.FRIENDS_ONLINE, QOS1, 0, AskOnline(page.up_to).encode())
         elif command == Command.PING and flags & QOS1:
             self.line.out.append(PING_ANSWER)
 
