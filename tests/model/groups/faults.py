@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.model.groups.machines import facts
+from tests.model.groups.machines import position_of
 from tests.model.groups.postings import PostingTurn
 from tests.model.groups.words import Words
 from tests.model.groups.world import (
@@ -96,7 +96,7 @@ class Faults:
         for rank, terminal in enumerate(state[TERMINALS]):
             user = terminal.user
             if "claim again" in self._kinds:
-                for again in range(1, facts(terminal.arrivals)[0] + 1):
+                for again in range(1, position_of(terminal.arrivals) + 1):
                     label = ("a confirmation of {} up to {} comes again", terminal_named(self._settings, rank), again)
                     yield from self._fault(state, label, PostingTurn.claim, NOWHERE, user, again)
             if "claim early" in self._kinds:

@@ -314,6 +314,16 @@ class ShowsWithGaps(GroupArrivals[Any]):
         return super().arrived(name, number, item, size, now)
 
 
+class ForgetsWhatItSought(GroupArrivals[Any]):
+    """G-16: a fetch that was refused is made again for what was heard since it was asked for, and for no more."""
+
+    def refused(self, name: int, serial: int, retry_ms: int, now: float) -> None:
+        group = self._groups[name]
+        heard_since = group.known
+        super().refused(name, serial, retry_ms, now)
+        group.known = max(heard_since, group.reached + 1)
+
+
 class BelievesTheEnd(GroupArrivals[Any]):
     """G-17: a fetch's end moves the position, though what came with it is not shown yet."""
 

@@ -260,18 +260,13 @@ class ArrivalsMachine(Machine):
         arrivals._wanting = {GROUP: None} if is_wanting else {}
         arrivals._confirm = {GROUP: confirm} if confirm else {}
         if one is not None:
-            position, reached, known, is_member, waiting, beyond, early, fetch, serial, after, lost_from, is_later, refusals = one
-            group: _Group[Any] = _Group(position, is_member)
-            group.reached, group.known = reached, known
-            group.waiting, group.beyond = dict.fromkeys(waiting, 1), set(beyond)
-            group.early = {number: ((number, post), 1) for number, post in early}
-            group.early_bytes = len(early)
-            group.fetch, group.after, group.lost_from = fetch, after, lost_from
-            group.not_before, group.refusals = LATER / 2 if is_later else 0.0, refusals
+            arrivals._serial, *values = one
+            group: _Group[Any] = _Group(0, False)
+            for name, value in zip(_OF_GROUP, values, strict=True):
+                setattr(group, name, _THAWED_GROUP.get(name, _same)(value))
             arrivals._groups[GROUP] = group
-            arrivals._fetching = {GROUP} if fetch else set()
-            arrivals._serial = serial
-            arrivals._waiting = arrivals._waiting_bytes = len(waiting)
+            arrivals._fetching = {GROUP} if group.fetch else set()
+            arrivals._waiting = arrivals._waiting_bytes = len(group.waiting)
         return arrivals
 
     def _restart(self, frozen: Frozen) -> Answer:
@@ -336,31 +331,52 @@ def _frozen_arrivals(arrivals: GroupArrivals[Any]) -> Frozen:
     group = arrivals._groups.get(GROUP)
     one = None
     if group is not None:
-        one = (
-            *(group.position, group.reached, group.known, group.is_member),
-            *(tuple(group.waiting), tuple(sorted(group.beyond)), tuple(sorted(item for item, _ in group.early.values()))),
-            *(group.fetch, arrivals._serial, group.after if group.fetch else 0, group.lost_from),
-            *(bool(arrivals._wanting) and group.not_before > 0.0, min(1, group.refusals)),
-        )
+        if not group.fetch:  # means nothing then
+            group.after = 0
+        if not arrivals._wanting:
+            group.not_before = 0.0
+        group.heard_at = 0.0
+        one = (arrivals._serial, *(_FROZEN_GROUP.get(name, _same)(getattr(group, name)) for name in _OF_GROUP))
     return arrivals.is_all_told, bool(arrivals._told), bool(arrivals._wanting), arrivals._confirm.get(GROUP, 0), one
 
 
-def facts(frozen: Frozen) -> tuple[int, int, bool]:
-    """Of a terminal's arrivals: (position or -1, the serial of its latest fetch, whether it counts as a member)."""
-    one = frozen[4]
-    return (-1, 0, False) if one is None else (one[0], one[8], one[3])
+_OF_GROUP = _Group.__slots__
+_FROZEN_GROUP: dict[str, Callable[[Any], Any]] = {
+    "waiting": tuple,
+    "beyond": lambda beyond: tuple(sorted(beyond)),
+    "early": lambda early: tuple(sorted(item for item, _ in early.values())),
+    "not_before": lambda not_before: not_before > 0.0,
+    "refusals": lambda refusals: min(1, refusals),
+}
+_THAWED_GROUP: dict[str, Callable[[Any], Any]] = {
+    "waiting": lambda waiting: dict.fromkeys(waiting, 1),
+    "beyond": set,
+    "early": lambda early: {number: ((number, post), 1) for number, post in early},
+    "not_before": lambda is_later: LATER / 2 if is_later else 0.0,
+}
+_POSITION, _IS_MEMBER, _FETCH = (1 + _OF_GROUP.index(name) for name in ("position", "is_member", "fetch"))
 
 
-def has_fetched(frozen: Frozen) -> bool:
-    """Whether there is a serial of a fetch in it."""
-    return frozen[4] is not None and frozen[4][8] > 0
+def position_of(frozen: Frozen) -> int:
+    """A terminal's position, -1 where it has none."""
+    return -1 if frozen[4] is None else int(frozen[4][_POSITION])
+
+
+def is_member(frozen: Frozen) -> bool:
+    """Whether a terminal takes its user for a member."""
+    return frozen[4] is not None and bool(frozen[4][_IS_MEMBER])
+
+
+def fetch_of(frozen: Frozen) -> int | None:
+    """The serial of the fetch that is under way, 0: none is; None: there never was one."""
+    return None if frozen[4] is None or not frozen[4][0] else int(frozen[4][_FETCH])
 
 
 def renumbered(frozen: Frozen, serials: dict[int, int]) -> Frozen:
     """The same arrivals with their serials called otherwise."""
-    one = frozen[4]
-    latest = max(serials.values(), default=0)
-    return (*frozen[:4], (*one[:7], serials.get(one[7], 0), latest, *one[9:]))
+    _, *one = frozen[4]
+    one[_FETCH - 1] = serials.get(one[_FETCH - 1], 0)
+    return (*frozen[:4], (max(serials.values(), default=0), *one))
 
 
 def is_wanting(frozen: Frozen) -> bool:

@@ -33,6 +33,7 @@ def _rule(name: str, says: str, world: Settings, **rules: Any) -> Mutation:
 
 
 _TWO_POST = a_world(PAIR, 1, 1)
+_FAILING = a_world(PAIR, 1, 1, kinds={"store"}, minus={"standing", "members"})
 _NEVER_SHOWN, _NEVER_REMOVED, _REMOVED = "was never shown", "is never removed", "is removed, and"
 _UNSHOWN = "whose application never had it"
 _PURGED, _UNSWEPT = {"purge"}, {"is_swept": False, "is_looked_round": False}
@@ -215,6 +216,13 @@ MUTATIONS = [
     ),
     _rule("G-16 shown with a gap", _UNSHOWN, a_world(PAIR, 2, kinds={"lost push"}), arrivals=out.ShowsWithGaps),
     _rule(
+        "G-16 a refused fetch forgets what it was for, and G-14 members are not looked after",
+        _NEVER_SHOWN,
+        _FAILING,
+        arrivals=out.ForgetsWhatItSought,
+        is_looked_round=False,
+    ),
+    _rule(
         "G-17 the end of a fetch moves the position",
         _UNSHOWN,
         a_world(("1A", "2b"), 1, plus={"application"}),
@@ -250,10 +258,11 @@ COVERED = [
     ),
     _rule("G-14 groups are not swept, but members are looked after", "", a_world(PAIR, 2, kinds={"lost push"}), is_swept=False),
     _rule("G-15 read before it is entered, but G-14 sweeps", "", a_world(("1A", "2b"), 1), is_live_before_read=False),
+    _rule("G-16 a refused fetch forgets, but G-14 members are looked after", "", _FAILING, arrivals=out.ForgetsWhatItSought),
     _rule(
         "G-19 stays below joined, but G-4 fetches nothing below it",
         "",
-        a_world(PAIR, 2, changes=(("removed", 1, 0), ("joined", 1, 1)), minus={"describe", "standing"}),
+        a_world(PAIR, 1, changes=(("removed", 1, 0), ("joined", 1, 1)), minus={"describe", "standing"}),
         arrivals=out.StaysBelowJoined,
     ),
 ]

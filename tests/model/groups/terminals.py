@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.model.groups.machines import BEHIND, POSTED, ArrivalsMachine, facts, has_fetched, renumbered
+from tests.model.groups.machines import BEHIND, POSTED, ArrivalsMachine, fetch_of, is_member, renumbered
 from tests.model.groups.promises import check_shown
 from tests.model.groups.turn import Turn
 from tests.model.groups.world import NOWHERE, OPS, SHOWN, TERMINALS, Op, Settings, State, bit
@@ -32,7 +32,7 @@ class TerminalTurn(Turn):
     def tidy(self) -> None:
         has_new_ops = self.parts[OPS] is not self.before[OPS]
         for rank, terminal in enumerate(self.parts[TERMINALS]):
-            if (has_new_ops or terminal is not self.before[TERMINALS][rank]) and has_fetched(terminal.arrivals):
+            if (has_new_ops or terminal is not self.before[TERMINALS][rank]) and fetch_of(terminal.arrivals) is not None:
                 self._renumber(rank)
 
     # ------------------------------------------------------------------ what comes
@@ -74,11 +74,10 @@ class TerminalTurn(Turn):
     def _read_message(self, rank: int, data: bytes) -> None:
         kind, one, two, three = data
         terminal = self.terminal(rank)
-        is_member = facts(terminal.arrivals)[2]
         if kind not in (POSTED, BEHIND):
             if three == terminal.user:  # whom the change is about
                 self._inquire(rank)
-        elif not is_member:
+        elif not is_member(terminal.arrivals):
             self._inquire(rank)
         elif kind == BEHIND:
             self.arrivals(rank, "behind", one)
@@ -200,15 +199,15 @@ class TerminalTurn(Turn):
     def forgets(self, rank: int, kept: int, last: int) -> None:
         """Its process starts anew, with what is in its file; kept -1: with another file."""
         terminal = self.terminal(rank)
-        is_member = kept >= 0 and facts(terminal.arrivals)[2]
-        self.set_terminal(rank, terminal._replace(arrivals=self._arrivals.fresh(kept, is_member), kept=kept, last=last, inbox=()))
+        fresh = self._arrivals.fresh(kept, kept >= 0 and is_member(terminal.arrivals))
+        self.set_terminal(rank, terminal._replace(arrivals=fresh, kept=kept, last=last, inbox=()))
 
     def _renumber(self, rank: int) -> None:
         """Serials are only compared for being the same: call them 1, 2, … in their order."""
         terminal = self.terminal(rank)
         fetches = [op for op in self.parts[OPS] if op.kind == "fetch" and op.who == rank]
-        own = terminal.arrivals[4][7]
-        named = {own, *(op.args[0] for op in fetches), *(one[1] for one in terminal.downlink if one[0] in ("fetched", "refused"))} - {0}
+        in_words = [one[1] for one in terminal.downlink if one[0] in ("fetched", "refused")]
+        named = {fetch_of(terminal.arrivals), *(op.args[0] for op in fetches), *in_words} - {0, None}
         serials = {serial: place for place, serial in enumerate(sorted(named), 1)}
         frozen = renumbered(terminal.arrivals, serials)
         if frozen == terminal.arrivals:

@@ -6,13 +6,13 @@ What lives here: which combinations of members, posts, changes and faults are wo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from myim_client.group_arrivals import Bounds, GroupArrivals
 from tests.model.groups.world import ALL_SLOW, Rules, Settings
 
 RULES = Rules()
-NO_ROUND = Rules(is_looked_round=False)
 
 
 def a_world(
@@ -43,6 +43,13 @@ def a_world(
     return settings._replace(**given)
 
 
+class LittleRoom(GroupArrivals[Any]):
+    """A terminal that keeps one of what comes early, and hands out one at a time."""
+
+    def __init__(self, positions: Iterable[tuple[int, int, bool]] = (), beyond: Iterable[tuple[int, int]] = ()) -> None:
+        super().__init__(positions, beyond, Bounds(early=1, waiting=1))
+
+
 class World(NamedTuple):
     """A world, and how many of its states are searched (None for all)."""
 
@@ -59,6 +66,11 @@ _PURGED = {"purge"}
 _JOINS, _LEAVES, _IS_REMOVED = (("joined", 1, 0),), (("left", 2, 1),), (("removed", 1, 0),)
 _COMES_BACK = (("removed", 1, 0), ("joined", 1, 1))
 _ANY_FAULT = {"break", "restart", "crash", "lost push", "lost news", "store", "late"}
+
+
+def _without_round(settings: Settings) -> Settings:
+    return settings._replace(rules=settings.rules._replace(is_looked_round=False))
+
 
 # The round of G-14 would heal what a room gets wrong: these have to do without it.
 _WITHOUT_ROUND: dict[str, World] = {
@@ -83,6 +95,8 @@ _WITHOUT_ROUND: dict[str, World] = {
     "a terminal crashes": World(a_world(PAIR, 2, kinds={"restart"}, plus={"application"})),
     "a terminal loses its file": World(a_world(PAIR, 2, kinds={"new file"}, plus={"application"})),
     "the store fails": World(a_world(PAIR, 2, kinds={"store", "late", "break"}, plus={"answer"})),
+    "little room for what comes early": World(a_world(PAIR, 1, 2, kinds={"lost push"}, rules=RULES._replace(arrivals=LittleRoom))),
+    "little room for what waits": World(a_world(_LATE, 2, plus={"application"}, rules=RULES._replace(arrivals=LittleRoom))),
     "posts expire": World(a_world(_LATE, 3, expiries=2, page=1)),
     "confirmations come twice, late and early": World(
         a_world(TRIO, 2, kinds={"claim again", "claim early"}, plus={"claim", "confirm"}, anytime=_PURGED, janitors=2)
@@ -91,7 +105,8 @@ _WITHOUT_ROUND: dict[str, World] = {
 }
 
 CHECKED: dict[str, World] = {
-    **{name: world._replace(settings=world.settings._replace(rules=NO_ROUND)) for name, world in _WITHOUT_ROUND.items()},
+    **{name: World(_without_round(world.settings)) for name, world in _WITHOUT_ROUND.items()},
+    "two posters, the store fails": World(a_world(PAIR, 1, 1, kinds={"store"})),
     "one joins": World(a_world(TRIO, 2, guests={2}, changes=(("joined", 2, 0),))),
     "one joins, applications are slow": World(a_world(PAIR, 2, guests={1}, changes=_JOINS, plus={"application"})),
     "one joins, any fault": World(a_world(PAIR, 1, guests={1}, changes=_JOINS, kinds=_ANY_FAULT)),
