@@ -24,7 +24,7 @@ from tests.chaos.group_plan import Circle
 from tests.chaos.history import digest_of
 from tests.chaos.presence import Presence
 
-MOST_UNSETTLED = 24
+MOST_UNSETTLED = 16
 SMALLEST_BODY, LARGEST_BODY = 8, 2048
 AGAIN_SECONDS = 0.1
 SETTLING_SECONDS = 10.0

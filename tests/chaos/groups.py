@@ -56,11 +56,11 @@ class Options:
     users: int = 48
     applications: int = 4
     sabotage: str = ""
-    rate: float = 400.0
+    rate: float = 300.0
     churn_seconds: float = 0.2
     society: Society = field(default_factory=Society)
     drain_seconds: float = 120.0
-    blink_seconds: float = 1.0
+    blink_seconds: float = 2.0
     offline_share: float = 0.25
     offline_seconds: float = 4.0
     is_verbose: bool = False
@@ -288,7 +288,7 @@ def chosen(arguments: list[str] | None = None) -> tuple[Options, bool]:
     parser.add_argument("--centers", type=int, default=2, help="on MariaDB; SQLite has one")
     parser.add_argument("--users", type=int, default=48)
     parser.add_argument("--applications", type=int, default=4)
-    parser.add_argument("--rate", type=float, default=400.0, help="posts per second that all users together aim at")
+    parser.add_argument("--rate", type=float, default=300.0, help="posts per second that all users together aim at")
     parser.add_argument("--sabotage", choices=("", *TWINS), default="")
     parser.add_argument("--keep", type=Path, help="keep all files of the run in this new directory: logs, profiles, histories")
     parser.add_argument("--json", action="store_true", help="one line of JSON on stdout and nothing on stderr")
