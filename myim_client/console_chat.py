@@ -163,7 +163,7 @@ class Chat:
         users: list[int] = []
         groups: list[int] = []
         for event in events:
-            if isinstance(event, MessageArrived):
+            if isinstance(event, MessageArrived | FriendRequested):
                 users.append(event.user)
             elif isinstance(event, GroupMessageArrived | GroupChangeArrived):
                 users += [event.user] if isinstance(event, GroupMessageArrived) else [event.actor, event.user]
