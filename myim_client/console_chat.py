@@ -23,6 +23,7 @@ from myim_client.events import (
     Connected,
     Disconnected,
     Event,
+    FriendRequested,
     GroupChangeArrived,
     GroupLeft,
     GroupMessageArrived,
