@@ -99,7 +99,7 @@ class Sender:
                 self.stored += message.content == b"\x02"
             elif message.command == Command.RECEIPT:
                 self.line.out.append(encode_message(Command.RECEIPT, REPLY, message.user, message.target, message.time))
-            elif message.command != Command.SERVERS:
+            elif message.command not in (Command.SERVERS, Command.GROUP):  # the list of servers, and of the groups it is in
                 raise ValueError(f"a sender was told {message}")
         return count
 
