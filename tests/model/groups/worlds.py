@@ -86,6 +86,7 @@ _WITHOUT_ROUND: dict[str, World] = {
     "one is removed while it posts": World(a_world(PAIR, 0, 2, changes=_IS_REMOVED, kinds={"store", "late"}, plus={"answer"})),
     "one is removed while it comes": World(a_world(_LATE, 2, changes=_IS_REMOVED)),
     "one is removed and comes back": World(a_world(PAIR, 2, changes=_COMES_BACK)),
+    "one of three is removed and comes back": World(a_world(TRIO, 1, changes=(("removed", 2, 0), ("joined", 2, 1)))),
     "a push is lost": World(a_world(PAIR, 2, 1, kinds={"lost push"})),
     "a center crashes": World(a_world(PAIR, 1, 1, kinds={"crash"})),
     "a center crashes, everything takes time": World(a_world(PAIR, 1, kinds={"crash"}, plus=_ALL)),
@@ -106,6 +107,7 @@ _WITHOUT_ROUND: dict[str, World] = {
 
 CHECKED: dict[str, World] = {
     **{name: World(_without_round(world.settings)) for name, world in _WITHOUT_ROUND.items()},
+    "any two faults": World(a_world(PAIR, 1, kinds=_ANY_FAULT, faults=2)),
     "two posters, the store fails": World(a_world(PAIR, 1, 1, kinds={"store"})),
     "one joins": World(a_world(TRIO, 2, guests={2}, changes=(("joined", 2, 0),))),
     "one joins, applications are slow": World(a_world(PAIR, 2, guests={1}, changes=_JOINS, plus={"application"})),
@@ -121,7 +123,6 @@ FULL: dict[str, World] = CHECKED | {
     "a terminal moves, two posts": World(a_world(_MOVING, 2, kinds={"break"})),
     "a terminal moves, a center crashes": World(a_world(_MOVING, 2, kinds={"crash"})),
     "a terminal crashes, everything takes time": World(a_world(PAIR, 2, kinds={"restart"}, plus={"application", "downlink"})),
-    "any two faults": World(a_world(PAIR, 1, kinds=_ANY_FAULT, faults=2), _BIG),
     "one leaves, confirmations come again": World(
         a_world(TRIO, 2, changes=_LEAVES, plus={"claim"}, anytime=_PURGED, janitors=2, kinds={"killed janitor", "claim again"})
     ),
@@ -129,7 +130,6 @@ FULL: dict[str, World] = CHECKED | {
     "one is removed, any two faults": World(a_world(PAIR, 1, changes=_IS_REMOVED, kinds=_ANY_FAULT, faults=2), _BIG),
     "one is removed and comes back, any fault": World(a_world(PAIR, 1, changes=_COMES_BACK, kinds=_ANY_FAULT), _BIG),
     "one is removed and comes back, everything takes time": World(a_world(PAIR, 1, changes=_COMES_BACK, plus=_ALL), _BIG),
-    "one of three is removed and comes back": World(a_world(TRIO, 1, changes=(("removed", 2, 0), ("joined", 2, 1))), _BIG),
     "two posters, everything takes time": World(a_world(PAIR, 2, 1, plus=_ALL), _BIG),
     "two posters, any fault": World(a_world(PAIR, 2, 1, kinds=_ANY_FAULT, plus={"answer"}), _BIG),
     "two terminals, one comes late": World(a_world(("1A", "2a", "2b"), 2, plus={"application"}), _BIG),
