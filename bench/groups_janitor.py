@@ -27,7 +27,7 @@ MOST_SECONDS = 240.0
 
 def measure_janitor(figures: Figures, directory: Path, options: Options) -> None:
     """On each store, with 8 who post 8 at a time to a group of theirs."""
-    count = options.rows // options.rows_each // SHARES
+    count = -(-options.rows // (options.rows_each * SHARES))
     shares = [range(FIRST_OLD + share * count, FIRST_OLD + (share + 1) * count) for share in range(SHARES)]
     settings = {"walk_seconds": WALK_SECONDS}
     for store in ("mariadb", "sqlite"):
