@@ -54,12 +54,13 @@ class Move(NamedTuple):
 class _Group(Generic[Item]):
     """position <= reached: all up to `reached` was handed out, done or gone. waiting: handed out, not done: number -> bytes, ascending.
 
-    beyond: done already, though above the position. known: the number, as heard since the last fetch was asked for.
+    beyond: done already, though above the position. known: the number, as heard since the last fetch was asked for; sought: as heard before
+    it, which holds again should it be refused.
     """
 
     __slots__ = (
         "position", "reached", "known", "is_member", "waiting", "beyond", "early", "early_bytes", "fetch", "after", "lost_from", "heard_at",
-        "not_before", "refusals",
+        "not_before", "refusals", "sought",
     )  # fmt: skip
 
     def __init__(self, position: int, is_member: bool) -> None:
@@ -69,7 +70,7 @@ class _Group(Generic[Item]):
         self.beyond: set[int] = set()
         self.early: dict[int, tuple[Item, int]] = {}
         self.early_bytes = 0
-        self.fetch = self.after = 0
+        self.fetch = self.after = self.sought = 0
         self.lost_from: int | None = None  # the least number that came during the fetch and found no room
         self.heard_at = self.not_before = 0.0
         self.refusals = 0
@@ -248,7 +249,7 @@ class GroupArrivals(Generic[Item]):
         grown = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(group.refusals, 10))
         group.refusals += 1
         group.not_before = now + max(retry_ms / 1000.0, grown)
-        self._heard(name, group, group.reached + 1)
+        self._heard(name, group, max(group.sought, group.reached + 1))
 
     # what is to be asked and confirmed
 
@@ -271,6 +272,7 @@ class GroupArrivals(Generic[Item]):
             del self._wanting[name]
             self._serial += 1
             group.fetch, group.after, group.heard_at = self._serial, group.reached, now
+            group.sought = group.known
             group.known = group.reached  # the fetch tells the number; only what is heard after it is asked for may be above
             self._fetching.add(name)
             asked.append(Fetch(name, group.reached, self._serial))

@@ -159,6 +159,7 @@ class Node:
         loops.add(_TICK_SECONDS, groups.tick)
         loops.add(_TICK_SECONDS, role.presence.hall.tick)
         loops.add(config.delivery.sweep_seconds / 2, groups.parts.hall.sweep)
+        loops.add(config.delivery.sweep_seconds / 2, groups.parts.hall.look_round)
         loops.add(config.groups.tidy_seconds, groups.janitor.tidy)
         loops.add(config.groups.walk_seconds, lambda: groups.janitor.walk(self._trusted_wall()))
         accounts = role.accounts

@@ -27,6 +27,7 @@ _READ_AT_ONCE = 8
 # With their heads four pages and a full window of messages are less than what may wait for a terminal: it is not cut for what it asked for.
 PAGE_ROWS, PAGE_BYTES = 128, 32_768
 _SWEPT_AT_ONCE = 500
+_ROUND = 12  # calls in which everybody who is online is looked after once
 
 Page = tuple[Sequence[Row], int, int] | None  # (rows, up to, number); None: no member
 
@@ -74,6 +75,8 @@ class GroupHall:
         self._groups, self._pages = store
         self._metrics = metrics
         self._untold: dict[Party, None] = {}
+        self._round: list[int] = []
+        self._share = 0
         self.rooms = Rooms(self._sends_of, self._read_members)
         self.succession = Succession(self.rooms, later)
         self._standings: Batch[int, Sequence[Standing]] = Batch(self._read_standings, _ASKED_AT_ONCE, 0.0, spawn, parallel=2, bound=1 << 17)
@@ -218,3 +221,28 @@ class GroupHall:
             for group, number in self.rooms.swept(numbers):
                 self._metrics.group_offers += 1
                 self.rooms.tell(group, encode_message(Command.GROUP, 0, 0, group, 0, GroupBehind(group, number).encode()))
+
+    def look_round(self) -> None:
+        """A twelfth of the users who are online are entered once more, and offered what they have not confirmed (G-14; yields).
+
+        This finds who joined and whom no word reached, and asks again for a confirmation that was lost.
+        """
+        if not self._round:
+            self._round = list(dict.fromkeys(inbox.user for inbox in self._inboxes if inbox.is_fetching))
+            self._share = -(-len(self._round) // _ROUND)
+        turn, self._round = self._round[: self._share], self._round[self._share :]
+        for start in range(0, len(turn), _ASKED_AT_ONCE):
+            for user, standings in self._groups.standings(turn[start : start + _ASKED_AT_ONCE]).items():
+                self._look_after(user, standings)
+
+    def _look_after(self, user: int, standings: Sequence[Standing]) -> None:
+        sends = self._sends_of(user)
+        if not sends:
+            return
+        self.rooms.register(user, standings)
+        for one in standings:
+            if one.cursor < one.number:
+                self._metrics.group_offers += 1
+                data = encode_message(Command.GROUP, 0, 0, one.group, 0, GroupBehind(one.group, one.number).encode())
+                for send in sends:
+                    send(data)

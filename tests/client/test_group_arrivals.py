@@ -270,6 +270,16 @@ def test_a_refused_fetch_is_asked_for_again_later_each_time() -> None:
     assert arrivals.fetches(now + 49.9) == []
 
 
+def test_a_refused_fetch_is_asked_for_again_though_part_of_what_it_was_for_came_by_itself() -> None:
+    arrivals = member()
+    assert push(arrivals, 2) == []
+    (fetch,) = arrivals.fetches(0.0)
+    arrivals.refused(TEAM, fetch.serial, 0, 0.0)
+    assert push(arrivals, 1) == [1]
+    (again,) = arrivals.fetches(9.0)
+    assert again.after == 1
+
+
 def test_a_fetch_that_brings_nothing_on_is_not_asked_again_at_once() -> None:
     arrivals = member(number=5)
     arrivals.fetched(TEAM, arrivals.fetches(0.0)[0].serial, 0, 5, 0.0)

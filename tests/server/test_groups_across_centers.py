@@ -125,6 +125,41 @@ def test_a_post_that_found_no_room_on_the_link_is_offered(town: GroupTown, one: 
     assert bob.offers == [1]
 
 
+def test_who_joined_and_heard_of_it_from_nobody_is_found_and_offered_what_was_posted(
+    town: GroupTown, one: GroupCenter, two: GroupCenter
+) -> None:
+    alice, carol = one.come(town.alice), two.come(town.carol)
+    town.join(town.carol)
+    alice.post(town.group.id, b"a")
+    town.settle(lambda: alice.numbers)
+    two.hall.sweep()
+    assert carol.offers == []
+    two.hall.look_round()
+    assert carol.offers == [1] and two.hall.rooms.is_here(town.group.id, town.carol)
+    alice.post(town.group.id, b"b")
+    wait(town, carol, (2, b"b"))
+
+
+def test_who_was_given_all_and_did_not_confirm_it_is_asked_again(town: GroupTown, one: GroupCenter) -> None:
+    alice = one.come(town.alice)
+    alice.post(town.group.id, b"a")
+    wait(town, alice, (1, b"a"))
+    one.hall.look_round()
+    assert alice.offers == [1]
+    town.store.group_cursors.move([(town.group.id, town.alice, 1)])
+    one.hall.look_round()
+    assert alice.offers == [1]
+
+
+def test_a_round_looks_after_everybody_once(town: GroupTown, one: GroupCenter) -> None:
+    alice, bob = one.come(town.alice), one.come(town.bob)
+    alice.post(town.group.id, b"a")
+    wait(town, bob, (1, b"a"))
+    for _ in range(2):
+        one.hall.look_round()
+    assert alice.offers == bob.offers == [1]
+
+
 def test_a_center_that_speaks_for_a_session_it_does_not_hold_is_not_believed(town: GroupTown, one: GroupCenter, two: GroupCenter) -> None:
     one.come(town.alice)
     bob = two.come(town.bob)
