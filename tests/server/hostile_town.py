@@ -24,6 +24,7 @@ from tests.server.group_terminals import Member
 from tests.server.running import Person, add_terminal, make_person, wait_until
 
 SECRET = "unspoken"  # in every text that only friends, or members, or nobody but who wrote it may read
+POSTS = 5  # in the group of alice
 TABLES = {  # columns: whose row it is, and who made it; those that time changes
     schema.users: (("id",), ()),
     schema.profiles: (("user",), ()),
@@ -132,7 +133,7 @@ class HostileTown:
         alice.state(group, Invite(tuple(member.person.user for member in members)))
         for member in members:
             member.state(group, Join())
-        for number in range(5):
+        for number in range(POSTS):
             alice.number_of(alice.post(group, f"{SECRET} post {number}".encode()))
         return group
 
