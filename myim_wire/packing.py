@@ -113,6 +113,18 @@ def pack_map(fields: Mapping[str, object]) -> bytes:
     return data
 
 
+def pack_plain(fields: Mapping[str, object]) -> bytes:
+    """The same for fields that are known to keep [P-3.9]: made of integers, truths and strings, not too many, not too deep.
+
+    Without the walk over the outcome, which costs three times what packing does. LocalProtocolError(BAD_COMMAND) for a string that is none.
+    """
+    try:
+        data: bytes = msgpack.packb(fields, use_bin_type=True, strict_types=True)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise LocalProtocolError(ErrorCode.BAD_COMMAND, str(error), field="content") from None
+    return data
+
+
 def but_empty(fields: Mapping[str, object]) -> dict[str, object]:
     """`fields` without those that are empty, 0 or false, for maps where these are left out."""
     return {name: value for name, value in fields.items() if value}

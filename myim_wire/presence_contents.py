@@ -13,8 +13,8 @@ from typing import Final, Literal, NamedTuple, cast
 
 from myim_wire.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 from myim_wire.fields import Fields
-from myim_wire.packing import but_empty, pack_map
-from myim_wire.pages import PAGE_BYTES, fitting
+from myim_wire.packing import but_empty, pack_map, pack_plain
+from myim_wire.pages import PAGE_BYTES, PAGE_ITEMS, fitting
 
 MAX_STATUS_CHARACTERS = 100
 MAX_ONLINE_LISTED = 300
@@ -77,8 +77,8 @@ class Online(NamedTuple):
 
     def to_map(self) -> dict[str, object]:
         """As it stands in a page."""
-        places = [list(place) for place in self.places]
-        return {"user": self.user, "state": self.state, **but_empty({"text": self.text}), "places": places}
+        head = {"user": self.user, "state": self.state, "text": self.text} if self.text else {"user": self.user, "state": self.state}
+        return {**head, "places": [list(place) for place in self.places]}
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Online:
@@ -89,6 +89,18 @@ class Online(NamedTuple):
             text=fields.text_or_empty("text", MAX_STATUS_CHARACTERS),
             places=tuple((endpoint, center) for endpoint, center in fields.rows("places", 64, 2, MAX_PLACES)),
         )
+
+
+def _surely_fit(online: Sequence[Online]) -> bool:
+    """Whether so many fit one message by the most that they can take: no row is packed for that, as each is for `fitting`.
+
+    Everybody asks who is online at each login, so this is half the cost of a storm of logins.
+    """
+    places = sum([len(one.places) for one in online])
+    texts = sum([len(one.text) for one in online])
+    count = len(online)
+    fits = count <= MAX_ONLINE_LISTED and 10 * count + 3 * places <= PAGE_ITEMS
+    return fits and 50 * count + 19 * places + 4 * texts <= PAGE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +119,8 @@ class OnlinePage:
     @classmethod
     def of(cls, online: Iterable[Online], is_complete: bool, up_to: int = 0) -> OnlinePage:
         """The first of `online`, by user id, that one message holds; up_to: as far as was looked, 0: to the end."""
-        fitted, is_cut = fitting(online, MAX_ONLINE_LISTED, Online.to_map)
+        rows = tuple(online)
+        fitted, is_cut = (rows, False) if _surely_fit(rows) else fitting(rows, MAX_ONLINE_LISTED, Online.to_map)
         return cls(fitted, is_complete, is_cut or up_to > 0, fitted[-1].user if is_cut else up_to)
 
     def encode(self) -> bytes:
@@ -116,7 +129,8 @@ class OnlinePage:
             raise LocalProtocolError(ErrorCode.BAD_COMMAND, "a page that says not where the next one begins", field="up_to")
         online = [Online.to_map(one) for one in self.online]
         more = but_empty({"up_to": self.up_to})
-        return pack_map({"online": online, "is_complete": self.is_complete, "is_more": self.is_more, **more})
+        pack = pack_plain if _surely_fit(self.online) else pack_map
+        return pack({"online": online, "is_complete": self.is_complete, "is_more": self.is_more, **more})
 
     @classmethod
     def decode(cls, content: bytes) -> OnlinePage:

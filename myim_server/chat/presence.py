@@ -75,7 +75,13 @@ class Presence:
 
     def appearance(self, user: int) -> Seen:
         """How the user's sessions here appear, all together."""
-        return most_present(seen for seen in self._sessions.get(user, {}).values() if seen.state != INVISIBLE)
+        sessions = self._sessions.get(user)
+        if sessions is None:
+            return GONE
+        if len(sessions) == 1:  # nearly everybody; asked for each friend of each who logs in
+            (seen,) = sessions.values()
+            return GONE if seen.state == INVISIBLE else seen
+        return most_present(seen for seen in sessions.values() if seen.state != INVISIBLE)
 
     def shown(self, user: int) -> Seen:
         """The same for who asks: nobody is seen before friends are told, so that whoever was seen is told of when he goes."""

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from myim_wire.errors import ErrorCode, LocalProtocolError, ProtocolError
 from myim_wire.messages import REPLY, Command, encode_message
 from myim_wire.packing import pack_map
+from myim_wire.pages import fitting
 from myim_wire.presence_contents import (
+    MAX_ONLINE_LISTED,
     ONLINE_STATES,
     SEEN_STATES,
     SETTABLE_STATES,
@@ -126,6 +128,23 @@ def test_a_page_of_those_online_is_cut_to_what_one_message_holds(text: str, sess
     assert least <= len(page.online) <= 300 and page.is_more and page.is_complete and page.up_to == MOST
     assert fits(page.encode()) and OnlinePage.decode(page.encode()) == page
     assert OnlinePage.of([online] * least, False) == OnlinePage((online,) * least, False)
+
+
+MANY_PLACES = st.lists(st.just((MOST, 1)), max_size=64).map(tuple)
+
+
+@given(st.lists(st.builds(Online, st.integers(1, MOST), st.sampled_from(ONLINE_STATES), TEXT, MANY_PLACES)))
+def test_who_surely_fits_a_page_fits_it_and_is_packed_alike(some: list[Online]) -> None:
+    rows = tuple(some * 20)[:301]
+    page = OnlinePage.of(rows, True)
+    assert (page.online, page.is_more) == fitting(rows, MAX_ONLINE_LISTED, Online.to_map)
+    written = {"online": [one.to_map() for one in page.online], "is_complete": True, "is_more": page.is_more}
+    assert page.encode() == pack_map({**written, "up_to": page.up_to} if page.up_to else written)
+
+
+def test_a_text_that_is_none_is_refused_on_the_quick_way_too() -> None:
+    with pytest.raises(LocalProtocolError):
+        OnlinePage((Online(1, "online", "\ud800", ()),), True).encode()
 
 
 def test_a_page_says_where_the_next_begins_though_nobody_is_online() -> None:
