@@ -161,16 +161,13 @@ class Shelf:
         window = inbox.window
         limit = min(window.page_rows, max(1, window.rows - inbox.unconfirmed_rows))
         rows, is_more = self._offline.page(inbox.user, set(inbox.handed), limit, max(1, window.row_bytes - inbox.unconfirmed_bytes))
-        never = [row for row in rows if self.is_blocked(inbox.user, row.user)]
+        never = {row.id for row in rows if self.is_blocked(inbox.user, row.user)}
         once = [row.id for row in rows if row.qos == 0]
         if once and not inbox.is_open:  # it left meanwhile: what is deleted now would be handed to nobody
             return (), False
         if once or never:
-            self._offline.delete(list({*once, *(row.id for row in never)}))
-        if not never:
-            return rows, is_more
-        kept = [row for row in rows if row not in never]
-        return (kept, is_more) if kept or not is_more else self._page(inbox)  # a page of nothing would be taken for the end
+            self._offline.delete(sorted(never.union(once)))
+        return ([row for row in rows if row.id not in never] if never else rows), is_more  # perhaps nothing, and more: the inbox reads on
 
     def _flush_confirms(self, items: Sequence[tuple[Inbox, list[tuple[int, int]]]]) -> list[int]:
         names: dict[bool, list[tuple[int, int, int]]] = {}

@@ -7,7 +7,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from myim_server.chat.inbox import Inbox, Window
+from myim_server.chat.inbox import Inbox, Read, Window
 from myim_server.chat.lane import Letter
 from myim_server.chat.shelf import Shelf, ShelfLimits
 from myim_server.refusals import StoreUnavailable
@@ -242,6 +242,20 @@ def test_rows_of_qos_0_stay_for_the_next_session_when_this_one_leaves_during_the
     offline.is_open.set()
     wait_until(lambda: got)
     assert (offline.deleted, list(got[0][0])) == ([], [])
+
+
+def test_a_read_takes_one_page_of_what_a_blocked_sender_stored_and_the_inbox_reads_on(shelf: Shelf, offline: Offline) -> None:
+    """Else a hundred thousand rows of it are one read, which everybody else's reads wait for, and as deep a recursion."""
+    offline.rows = [row(number) for number in range(1, 301)]
+    shelf.is_blocked = lambda target, sender: (target, sender) == (9, 1)
+    inbox = Inbox(9, 0, Window())
+    inbox.fetch()
+    got, done = answers()
+    shelf.read(inbox, done)
+    wait_until(lambda: got)
+    assert (got, len(offline.pages), offline.deleted) == ([([], True)], 1, list(range(1, 129)))
+    rows, is_more = got[0]
+    assert inbox.read_done(rows, is_more, 0.0) == [Read(inbox)]
 
 
 def test_a_transaction_confirms_five_thousand_names_at_most(shelf: Shelf, offline: Offline) -> None:
