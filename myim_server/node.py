@@ -157,7 +157,9 @@ class Node:
         loops.add(config.delivery.sweep_seconds / 2, role.janitor.sweep)
         groups = role.groups
         loops.add(_TICK_SECONDS, groups.tick)
-        loops.add(_TICK_SECONDS, role.presence.hall.tick)
+        presence, users = role.presence, role.router.inboxes.users
+        loops.add(_TICK_SECONDS, presence.hall.tick)
+        loops.add(config.delivery.sweep_seconds / 2, lambda: presence.held.sweep(list(users)))
         loops.add(config.delivery.sweep_seconds / 2, groups.parts.hall.sweep)
         loops.add(config.delivery.sweep_seconds / 2, groups.parts.hall.look_round)
         loops.add(config.groups.tidy_seconds, groups.janitor.tidy)

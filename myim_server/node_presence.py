@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gevent
 
@@ -15,21 +15,19 @@ from myim_server.chat.circles import Circles
 from myim_server.chat.friend_hall import FriendHall
 from myim_server.chat.friend_news import News
 from myim_server.chat.group_peers import GroupPeers
+from myim_server.chat.held_receipts import HeldReceipts
 from myim_server.chat.peers import Peers
 from myim_server.chat.post import Post
 from myim_server.chat.presence_hall import HallParts, PresenceHall
 from myim_server.chat.router import Router
 from myim_server.chat.shelf import Shelf
 from myim_server.presence_commands import PresenceCommands
-from myim_server.refusals import RequestRefused
 from myim_server.requests import Requests
 from myim_server.store.engine import Store
 from myim_wire import friend_peer_messages as wire
 from myim_wire.friend_contents import FriendChanged, decode_friend_push
 from myim_wire.messages import Command, encode_message
 
-_RELEASED = 500
-_AGAIN_SECONDS = 1.0
 _ONLY_CIRCLES = 0  # the version of a push that no terminal is given: friends or blocks changed, and nothing that is shown
 
 
@@ -39,6 +37,7 @@ class PresenceRole(NamedTuple):
     hall: PresenceHall
     commands: PresenceCommands
     friends: FriendHall
+    held: HeldReceipts
     post: Post
 
     def serve(self, peers: Peers, groups: GroupPeers) -> None:
@@ -96,25 +95,11 @@ def build_presence(
     shelf.is_held = hall.presence.is_hidden
     hall.on_hidden = lambda user: router.carry_out(router.inboxes.hide(user))
     hall.on_blocked = lambda user, senders: router.carry_out(router.inboxes.hide(user, senders))
-    hall.on_visible = lambda user: _spawn(_release, store, router, user)
-    role = PresenceRole(hall, PresenceCommands(hall, requests), friends, post)
+    router.inboxes.blocks = hall.is_blocked
+    held = HeldReceipts(
+        store.receipts, lambda user: bool(hall.presence.visible_slots(user)), router.backlog.tell_of_receipts, gevent.spawn
+    )
+    hall.on_visible = held.release
+    role = PresenceRole(hall, PresenceCommands(hall, requests), friends, held, post)
     friends.on_news = role.news
     return role
-
-
-def _spawn(function: Callable[..., Any], *arguments: Any) -> None:
-    gevent.spawn(function, *arguments)
-
-
-def _release(store: Store, router: Router, user: int) -> None:
-    """Receipts of who may be seen again go to their senders."""
-    while True:
-        try:
-            terminals = store.receipts.release(user, _RELEASED)
-        except RequestRefused:
-            gevent.sleep(_AGAIN_SECONDS)
-            continue
-        for sender, slot in set(terminals):
-            router.backlog.tell_of_receipts(sender << 6 | slot)
-        if len(terminals) < _RELEASED:
-            return

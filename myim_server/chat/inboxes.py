@@ -14,12 +14,13 @@ from myim_server.chat.lane import Letter
 class Inboxes:
     """All live sessions of a center as targets: which one a lane is opened to, and where it is bound."""
 
-    __slots__ = ("users", "bound", "hides")
+    __slots__ = ("users", "bound", "hides", "blocks")
 
     def __init__(self) -> None:
         self.users: dict[int, list[Inbox]] = {}
         self.bound: dict[tuple[int, int, int], Inbox] = {}
         self.hides: Callable[[int, int], bool] = lambda target, sender: False  # whether the sender must not see the target here
+        self.blocks: Callable[[int, int], bool] = lambda target, sender: False  # whether the target never sees what the sender sends
 
     def hide(self, target: int, senders: Container[int] | None = None) -> list[Action]:
         """From now on the target hides from these users (None: from all): what is bound goes back, to be stored."""

@@ -51,10 +51,10 @@ def highest_above(tongue: Tongue, lowest: Iterable[tuple[int, int]]) -> str:
     return f"WITH asked(t,a) AS (VALUES {asked}), found(t,a,m) AS (SELECT t,a,{one} FROM asked) SELECT t,m FROM found WHERE m>=a"
 
 
-def having_rows(tongue: Tongue, targets: Iterable[int]) -> str:
-    """Those of the targets that have a row; one dive into the index for each."""
+def having_rows(tongue: Tongue, targets: Iterable[int], table: str = "offline_messages") -> str:
+    """Those of the targets that have a row in the table; one dive into the index for each."""
     asked = ",".join([f"{tongue.row}({target:d})" for target in targets])
-    one = "(SELECT id FROM offline_messages WHERE target=t LIMIT 1)"
+    one = f"(SELECT target FROM {table} WHERE target=t LIMIT 1)"
     return f"WITH asked(t) AS (VALUES {asked}), found(t,i) AS (SELECT t,{one} FROM asked) SELECT t FROM found WHERE i IS NOT NULL"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, and_, select
 
 from myim_server.store.database import Database, cursor_of
-from myim_server.store.offline_sql import in_groups
+from myim_server.store.offline_sql import having_rows, in_groups
 from myim_server.store.schema import receipts, signed, unsigned
 
 DROPPED_AT_ONCE = 200
@@ -36,7 +36,9 @@ class Receipts:
         def release(connection: Connection) -> list[tuple[int, int]]:
             cursor = cursor_of(connection)
             mine = f"target={signed(target):d}"
-            cursor.execute(f"SELECT user,time,accepted FROM held_receipts WHERE {mine} ORDER BY user,time LIMIT {limit:d}")
+            # Locked: what another center releases at once, and its sender has by now, is not made anew.
+            first = f"ORDER BY user,time LIMIT {limit:d}{self._database.tongue.locked}"
+            cursor.execute(f"SELECT user,time,accepted FROM held_receipts WHERE {mine} {first}")
             found = cursor.fetchall()
             for start in range(0, len(found), DROPPED_AT_ONCE):
                 some = found[start : start + DROPPED_AT_ONCE]
@@ -48,6 +50,20 @@ class Receipts:
             return [(unsigned(user), time & 63) for user, time, _ in found]
 
         return self._database.write(release)
+
+    def held_for(self, targets: Iterable[int]) -> set[int]:
+        """Those of the targets for whom receipts are held; yields."""
+        wanted = [signed(target) for target in targets]
+
+        def look(connection: Connection) -> set[int]:
+            cursor = cursor_of(connection)
+            found: set[int] = set()
+            for i in range(0, len(wanted), ASKED_AT_ONCE):
+                cursor.execute(having_rows(self._database.tongue, wanted[i : i + ASKED_AT_ONCE], "held_receipts"))
+                found.update(unsigned(row[0]) for row in cursor.fetchall())
+            return found
+
+        return self._database.read(look) if wanted else set()
 
     def users_with_receipts(self, user_ids: Iterable[int]) -> set[int]:
         """Those of the users for whose terminals receipts wait; yields."""

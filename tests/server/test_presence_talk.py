@@ -122,6 +122,25 @@ def test_who_is_invisible_is_offline_to_friends_in_pushes_lists_and_settlings(no
     await_presence(bob, alice.person.user, "online")
 
 
+def test_a_receipt_of_who_hid_and_left_goes_to_its_sender_when_he_comes_to_be_seen(node: Node, friends: tuple[Friendly, Friendly]) -> None:
+    alice, bob = friends
+    say(alice, "invisible")
+    named = bob.write(alice.person.user, b"are you there?")
+    assert bob.settling_of(named).content == STORED
+    assert alice.next_message().time == named
+    alice.confirm((bob.person.user, named))
+    store = node.store
+    assert store is not None
+    wait_until(lambda: store.receipts.held_for([alice.person.user]))
+    alice.close()
+    wait_until(lambda: node.router is not None and not node.router.inboxes.of(alice.person.user))
+    again = Friendly(node, alice.person, number=2)
+    receipt = bob.wait_for(lambda one: one.command == Command.RECEIPT)
+    assert receipt.content[0] == 3
+    wait_until(lambda: not store.receipts.held_for([alice.person.user]))
+    again.close()
+
+
 def test_hiding_while_a_message_is_on_its_way_settles_it_as_stored(node: Node, friends: tuple[Friendly, Friendly]) -> None:
     alice, bob = friends
     named = bob.write(alice.person.user, b"hello")

@@ -11,12 +11,13 @@ def test_a_held_receipt_is_nobodys_until_it_is_released(store: Store, users: lis
     names = [(users[0], users[1], time_of(1)), (users[0], users[1], time_of(2, 3)), (users[0], users[2], time_of(3))]
     assert store.offline.confirm(names, is_held=True) == 3
     assert rows_of(store, users[0]) == [] and store.receipts.users_with_receipts(users) == set()
+    assert store.receipts.held_for(users) == {users[0]}
     assert sorted(store.receipts.release(users[0], 2) + store.receipts.release(users[0], 2)) == sorted(
         [(users[1], 0), (users[1], 3), (users[2], 0)]
     )
     assert store.receipts.page(users[1], 0, 10) == [(users[0], time_of(1))]
     assert store.receipts.page(users[1], 3, 10) == [(users[0], time_of(2, 3))]
-    assert store.receipts.release(users[0], 10) == []
+    assert store.receipts.release(users[0], 10) == [] and store.receipts.held_for(users) == set()
 
 
 def test_of_those_that_are_held_the_old_ones_go(store: Store, users: list[int]) -> None:
