@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from myim_server.chat.inbox import Inbox
 from myim_server.chat.inboxes import Inboxes
-from myim_server.chat.lane import Letter
+from myim_server.chat.lane import Lane, Letter
 from myim_server.chat.party import Party
 from myim_server.chat.post import Post, Sender
 from myim_wire.messages import encode_delivery
@@ -88,25 +88,39 @@ class Copies:
             self.give(target, data, but=inbox)
         self.echo(user, sender_key & 63, copies)
         if owner == self._node_id:  # else the owner sends to other centers, and knows its sender's session
-            self._send_away(sender_key, target, letters, self.elsewhere.get(target, {}).values())
+            self._send_away(sender_key, target, letters, self.elsewhere.get(target, {}).values(), self.elsewhere.get(user, {}).values())
 
     def of_forwarded(self, center: int, sender_key: int, target: int, letters: Sequence[Letter], others: Iterable[int]) -> None:
-        """Letters went to another center, which gives copies there: those at this one and at the target's other centers see to here."""
-        user = sender_key >> 6
-        if len(self._inboxes.of(user)) > 1:
-            self.echo(user, sender_key & 63, [self.encode(user, target, letter, self._node_id) for letter in letters])
-        self._send_away(sender_key, target, letters, [other for other in others if other != center], but=center)
+        """Letters went to another center, which gives copies there: at the target's other centers it sees them too.
 
-    def _send_away(self, sender_key: int, target: int, letters: Sequence[Letter], targets: Iterable[int], but: int = 0) -> None:
+        The sender's own terminals do not yet: who is there and hides gives them back, and a copy would tell him from who is absent.
+        """
+        self._send_away(sender_key, target, letters, [other for other in others if other != center], ())
+
+    def of_received(self, lane: Lane, times: Iterable[int]) -> None:
+        """The target has letters that went to another center, which gave copies there: the sender's other terminals see them too."""
+        user = lane.user
+        is_here_too, elsewhere = len(self._inboxes.of(user)) > 1, self.elsewhere.get(user)
+        if not is_here_too and not elsewhere:
+            return
+        letters = [lane.queue[time] for time in times if time in lane.queue]
+        if is_here_too:
+            self.echo(user, lane.slot, [self.encode(user, lane.target, letter, self._node_id) for letter in letters])
+        if elsewhere:
+            self._send_away(lane.key, lane.target, letters, (), set(elsewhere.values()) - {lane.center})
+
+    def _send_away(
+        self, sender_key: int, target: int, letters: Sequence[Letter], targets: Iterable[int], senders: Iterable[int]
+    ) -> None:
+        """Copies for the target, and for the sender, to these centers."""
         sender = self.sender(sender_key)
-        user = sender_key >> 6
         if sender is None:
             return
         for letter in letters:
             for center in set(targets):
                 self._post.copy(center, sender, target, target, letter)
-            for center in set(self.elsewhere.get(user, {}).values()) - {but}:
-                self._post.copy(center, sender, user, target, letter)
+            for center in set(senders):
+                self._post.copy(center, sender, sender[0], target, letter)
 
     def sender(self, key: int) -> Sender | None:
         """The present session of a terminal that is here."""

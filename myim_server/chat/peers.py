@@ -155,10 +155,10 @@ class Peers:
             return
         copies = self._router.copies
         data = copies.encode(copy.user, copy.target, _letters([copy.letter], 0.0)[0], center)
-        if copy.receiver == copy.target:
-            copies.give(copy.target, data)
-        else:
+        if copy.receiver == copy.user:
             copies.echo(copy.user, copy.slot, [data])
+        elif not self._router.inboxes.blocks(copy.target, copy.user):  # the center that sent it need not have heard of a block
+            copies.give(copy.target, data)
 
     def _once(self, center: int, message: bytes) -> None:
         once = wire.decode_once(message)

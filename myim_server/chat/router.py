@@ -43,8 +43,6 @@ _settling = struct.Struct(">BBBQQQB").pack
 _SETTLING_BYTES = 28
 _NO_LANES: dict[int, Lane] = {}
 _NOWHERE = Inbox(0, 0, Window())  # bound to nothing: whatever follows an opening that found nobody comes back from here
-_RECEIPTS_TO_SENDER = 3
-_RECEIPT_PAGE = 500
 _RETRY_MS = {ErrorCode.STORE_UNAVAILABLE: 1000, ErrorCode.SLOW_DOWN: 500, ErrorCode.BUSY: 500, ErrorCode.OUT_OF_ORDER: 0}
 
 
@@ -223,9 +221,8 @@ class Router:
     def _look_up(self, action: owner_side.LookUp) -> None:
         lane = action.lane
         self.busy_lanes[lane] = None
-        if self.inboxes.of(lane.target):  # the truth about sessions that are here needs no directory
-            is_hidden = bool(lane.queue) and self.inboxes.hides(lane.target, lane.user)  # a poke reaches who hides, too
-            self.carry_out(lane.found(action.attempt, None if is_hidden else self.node_id, self._now()))
+        if self._is_seen_here(lane):  # the truth about sessions that are here needs no directory
+            self.carry_out(lane.found(action.attempt, self.node_id, self._now()))
         elif self._finder is None:
             self.carry_out(lane.found(action.attempt, None, self._now()))
         elif (hinted := self.ways.hinted(lane)) is not None and self._finder.known(lane.target) is None:
@@ -233,10 +230,14 @@ class Router:
         else:
             self._finder.find(lane.target, lambda places: self._found(lane, action.attempt, places))
 
+    def _is_seen_here(self, lane: Lane) -> bool:
+        """Whether the target is here for the sender of the lane; a poke reaches who hides, too."""
+        return bool(self.inboxes.of(lane.target)) and not (lane.queue and self.inboxes.hides(lane.target, lane.user))
+
     def _found(self, lane: Lane, attempt: int, places: Sequence[Place]) -> None:
         now = self._now()
-        centers = self.ways.to(lane.target, places) if lane.queue else self.post.reachable(places)  # a poke is always worth it
-        if self.inboxes.of(lane.target):
+        centers = self.ways.to(lane, places) if lane.queue else self.post.reachable(places)  # a poke is always worth it
+        if self._is_seen_here(lane):
             centers = [self.node_id]
         if attempt == lane.attempt:
             lane.bound_inbox = centers  # of a lane that goes to another center: where else the target is
@@ -264,7 +265,7 @@ class Router:
             is_sent = self.post.follow(center, user, lane.slot, target, attempt, letters)
         if is_sent:
             others = cast("list[int]", lane.bound_inbox)
-            if len(others) > 1 or user in self.copies.elsewhere or len(self.inboxes.users.get(user, ())) > 1:
+            if len(others) > 1:
                 self.copies.of_forwarded(center, lane.key, target, letters, others)
             return
         self._metrics.mesh_bounced += len(letters)
@@ -355,9 +356,7 @@ class Router:
             time, body, message_id, _, _ = action.letters[0]
             session.send(encode_delivery(QOS1, user, target, time, body, (owner, message_id, node_id)))
         else:
-            messages = [
-                encode_delivery(QOS1, user, target, letter[0], letter[1], (owner, letter[2], node_id)) for letter in action.letters
-            ]
+            messages = [encode_delivery(QOS1, user, target, one[0], one[1], (owner, one[2], node_id)) for one in action.letters]
             session.send_many(messages, sum(map(len, messages)))
         online, elsewhere = self.inboxes.users, self.copies.elsewhere
         if len(online[target]) > 1 or len(online.get(user, ())) > 1 or (elsewhere and (target in elsewhere or user in elsewhere)):
@@ -374,6 +373,8 @@ class Router:
         """A center says: the target's application has these. Only the one the lane is open to is believed."""
         lane = self.lanes.terminals.get(sender_key, _NO_LANES).get(target)
         if lane is not None and lane.center == center:
+            if center != self.node_id and attempt == lane.attempt:
+                self.copies.of_received(lane, times)
             self.carry_out(lane.received(attempt, times, self._now()))
             if not lane.queue and lane.key not in self.parties:
                 self._forget_if_gone(lane)
@@ -385,15 +386,14 @@ class Router:
         else:
             self.returned(owner, sender_key, target, attempt, times, is_absent)
 
-    def returned(
-        self, center: int, sender_key: int, target: int, attempt: int, times: Sequence[int], is_absent: bool = False
-    ) -> None:
+    def returned(self, center: int, sender_key: int, target: int, attempt: int, times: Sequence[int], is_absent: bool = False) -> None:
         """A center gives these back; is_absent: for this sender nobody is there."""
         lane = self.lanes.get(sender_key >> 6, sender_key & 63, target)
         if lane is not None and lane.center == center:
-            if self._finder is not None and center != self.node_id and attempt == lane.attempt and not is_absent:
-                self._finder.doubt(target, center)
-                self.ways.gave_back(center, target)
+            if self._finder is not None and center != self.node_id and attempt == lane.attempt:
+                self.ways.gave_back(lane, is_absent)
+                if not is_absent:
+                    self._finder.doubt(target, center)
             self.carry_out(lane.returned(attempt, times, self._now(), is_absent))
             if not lane.queue:
                 self._forget_if_gone(lane)

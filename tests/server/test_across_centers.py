@@ -238,14 +238,52 @@ def test_the_other_terminals_of_both_people_see_the_message_wherever_they_are(
     town: Town, one: FakeCenter, two: FakeCenter, three: FakeCenter
 ) -> None:
     _, hers = one.come(town.alice, slot=0)
-    bob, _ = two.come(town.bob, slot=0)
+    bob, his = two.come(town.bob, slot=0)
     hers_too, _ = two.come(town.alice, slot=1)
     his_too, _ = three.come(town.bob, slot=1)
     hers_three, _ = three.come(town.alice, slot=2)
+    hers_four, _ = one.come(town.alice, slot=3)
     town.pump()
     one.finder.wrong[town.bob] = [Place(2, 2, 0, 1, 1), Place(3, 3, 1, 1, 1)]
-    one.write(hers, town.bob, b"to all")
-    town.settle(lambda: all(session.bodies == [b"to all"] for session in (bob, hers_too, his_too, hers_three)))
+    (time,) = one.write(hers, town.bob, b"to all")
+    town.settle(lambda: all(session.bodies == [b"to all"] for session in (bob, hers_too, his_too)))
+    assert hers_three.bodies == hers_four.bodies == []
+    two.confirm(his, (town.alice, time))
+    town.settle(lambda: hers_three.bodies == hers_four.bodies == [b"to all"])
+    assert [session.bodies for session in (bob, hers_too, his_too)] == [[b"to all"]] * 3
+
+
+def test_what_is_sent_to_who_hides_at_another_center_is_shown_to_the_senders_other_terminals_as_little_as_to_who_is_absent(
+    town: Town, one: FakeCenter, two: FakeCenter, three: FakeCenter
+) -> None:
+    alice, hers = one.come(town.alice, slot=0)
+    others = [one.come(town.alice, slot=1)[0], two.come(town.alice, slot=2)[0], three.come(town.alice, slot=3)[0]]
+    two.come(town.bob)
+    two.router.inboxes.hides = lambda target, sender: target == town.bob
+    town.pump()
+    for target in (town.bob, town.carol):
+        (time,) = one.write(hers, target, b"are you there?")
+        town.settle(lambda time=time: time in alice.settled)  # type: ignore[misc]
+        assert alice.settled[time] == STORED
+    town.pump()
+    assert [session.bodies for session in others] == [[]] * 3
+
+
+def test_no_terminal_of_who_blocks_a_sender_is_shown_a_copy_at_whatever_center(
+    town: Town, one: FakeCenter, two: FakeCenter, three: FakeCenter
+) -> None:
+    alice, hers = one.come(town.alice)
+    two.come(town.bob, slot=0)
+    elsewhere, _ = three.come(town.bob, slot=1)
+    for center in (two, three):
+        inboxes, shelf = center.router.inboxes, center.router._shelf
+        inboxes.hides = inboxes.blocks = shelf.is_blocked = lambda target, sender: (target, sender) == (town.bob, town.alice)
+    town.pump()
+    one.finder.wrong[town.bob] = [Place(2, 2, 0, 1, 1), Place(3, 3, 1, 1, 1)]
+    (time,) = one.write(hers, town.bob, b"let me in")
+    town.settle(lambda: alice.settled.get(time) == STORED)
+    town.pump()
+    assert elsewhere.bodies == []
 
 
 def test_qos_0_reaches_a_terminal_at_another_center(town: Town, one: FakeCenter, two: FakeCenter) -> None:
