@@ -73,3 +73,7 @@ class Directory(Protocol):
 
     def servers(self) -> Sequence[Server]:
         """All servers as last heard of, best first."""
+
+    @property
+    def is_available(self) -> bool:
+        """Whether it answers now, so that who is not listed is not there."""

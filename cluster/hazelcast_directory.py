@@ -164,7 +164,7 @@ class HazelcastDirectory:
 
     @property
     def is_available(self) -> bool:
-        """Whether questions are answered; for status pages."""
+        """Whether questions are answered."""
         return self._is_available
 
     @property

@@ -23,6 +23,7 @@ _ROLES = ("center", "login", ENDPOINT)
 MAX_ANNOUNCED = 200
 _MAX_TEXT = 255
 KEPT_SECONDS = 15.0  # after its link ended, for terminals: most links come back
+UNMET_SECONDS = 60.0  # from the start: who of the config has not answered by then is not there
 
 
 class Member(NamedTuple):
@@ -64,6 +65,9 @@ class Membership:
         self._own: tuple[Server, ...] = ()
         self._listed: set[tuple[int, str]] = set()  # by us, ever
         self._told: dict[int, _Told] = {}
+        self._began = now()
+        self._was_answered = False  # by the directory, ever
+        self._gone: set[int] = set()  # centers whose link ended since it answered last
 
     # ------------------------------------------------------------------ this node
 
@@ -90,12 +94,15 @@ class Membership:
         if any(server.node != node and server.role != ENDPOINT for server in servers):
             raise RemoteProtocolError(ErrorCode.BAD_FRAME, "an announcement of another node")
         self._told[node] = _Told(servers)
+        self._gone.discard(node)
 
     def lost(self, node: int) -> None:
         """The link to this peer ended: what it told is kept for a while."""
         told = self._told.get(node)
         if told is not None:
             told.ended_at = self._now()
+            if any(server.role == "center" for server in told.servers):
+                self._gone.add(node)
 
     def learned(self, address: str, node: int) -> None:
         """This node answered at this address; perhaps we ourselves did."""
@@ -149,6 +156,19 @@ class Membership:
                 best[key] = server
         best.update({key: server for key, server in mine.items() if server.node == self._node_id})
         return best_first(best.values())
+
+    def is_unsure(self) -> bool:
+        """Whether there may be centers that are not among `servers`: the directory has not answered yet, or it does not answer and one of
+        them went meanwhile; or the config names somebody who has not been met yet."""
+        if self._directory.is_available:
+            self._was_answered = True
+            self._gone.clear()
+        elif self._gone or not self._was_answered:
+            return True
+        if not self._static or self._now() - self._began >= UNMET_SECONDS:
+            return False
+        met = {*self._learned, *(server.link for server in self.servers())}
+        return any(address not in met and not self.is_self(address) for address in self._static)
 
     # ------------------------------------------------------------------ inside
 

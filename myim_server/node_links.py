@@ -275,9 +275,9 @@ class NodeLinks:
         return list(told.values())[: contents.MAX_SERVERS]
 
     def is_whole(self) -> bool:
-        """Whether every center that is known of is linked."""
+        """Whether every center there is is linked, as far as can be known."""
         centers = {server.node for server in self.membership.servers() if server.role == "center"} - {self.node_id}
-        return centers <= set(self.mesh.linked())
+        return centers <= set(self.mesh.linked()) and not self.membership.is_unsure()
 
     @property
     def has_other_servers(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cluster.directory import Server
-from cluster.membership import KEPT_SECONDS, MEMBER, Member, Membership
+from cluster.membership import KEPT_SECONDS, MEMBER, UNMET_SECONDS, Member, Membership
 from cluster.memory_directory import MemoryDirectory
 from myim_wire.errors import RemoteProtocolError
 from myim_wire.packing import pack_map
@@ -165,6 +165,56 @@ def test_what_is_here_is_put_into_the_directory_but_for_endpoints_which_may_leav
     world = World()
     world.membership.publish([server(ME), server(FRONT, "endpoint")])
     assert list(world.directory.servers()) == [server(ME)]
+
+
+class Silent(MemoryDirectory):
+    """A directory that answers when the test says so."""
+
+    is_available = False
+
+
+def test_until_a_directory_has_answered_there_may_be_centers_that_nobody_knows() -> None:
+    directory = Silent()
+    membership = Membership(directory, [], ME, lambda: 0.0)
+    assert membership.is_unsure()
+    directory.is_available = True
+    assert not membership.is_unsure()
+    directory.is_available = False
+    assert not membership.is_unsure()  # all that it listed are known
+
+
+def test_a_center_that_went_while_the_directory_was_silent_may_be_there_all_the_same() -> None:
+    world = World()
+    directory = world.directory = Silent()
+    world.membership = Membership(directory, [], ME, lambda: world.time)
+    directory.is_available = True
+    world.tell(EAST, server(EAST))
+    world.tell(WEST, server(WEST, "login"))
+    assert not world.membership.is_unsure()
+    directory.is_available = False
+    world.membership.lost(WEST)
+    assert not world.membership.is_unsure()
+    world.membership.lost(EAST)
+    world.time += KEPT_SECONDS + 1
+    assert world.membership.servers() == [] and world.membership.is_unsure()
+    world.tell(EAST, server(EAST))
+    assert not world.membership.is_unsure()
+    world.membership.lost(EAST)
+    directory.is_available = True
+    assert not world.membership.is_unsure()
+
+
+def test_whoever_the_config_names_may_be_there_until_he_was_met_or_a_minute_is_over() -> None:
+    world = World("10.0.0.20:7420", "a:1", "10.0.0.10:7420")
+    world.membership.publish([server(ME)])
+    assert world.membership.is_unsure()
+    world.tell(EAST, server(EAST))
+    assert world.membership.is_unsure()
+    world.membership.learned("a:1", WEST)
+    assert not world.membership.is_unsure()
+    other = World("b:1")
+    other.time += UNMET_SECONDS
+    assert not other.membership.is_unsure()
 
 
 def entry(**changes: object) -> dict[str, object]:
