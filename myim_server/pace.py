@@ -38,9 +38,9 @@ class Budgets:
     """How often each user may do one thing: a minute's worth at once, then at the rate of `per_minute`. `now`: monotonic seconds."""
 
     def __init__(self, per_minute: int, remembered: int = 10_000) -> None:
-        """remembered: so many users are known before those whose budget is whole again are forgotten."""
+        """remembered: so many users are known before those whose budget is whole again are forgotten; more, where many spend at once."""
         self._per_minute = per_minute
-        self._remembered = remembered
+        self._remembered = self._bound = remembered
         self._spent: dict[int, tuple[float, float]] = {}  # user: (how much, at when)
 
     def spend(self, user: int, now: float) -> float:
@@ -49,8 +49,9 @@ class Budgets:
         left = max(0.0, spent - (now - since) * self._per_minute / 60)
         if left + 1 > self._per_minute:
             return (left + 1 - self._per_minute) * 60 / self._per_minute
-        if len(self._spent) >= self._remembered and user not in self._spent:
+        if len(self._spent) >= self._bound and user not in self._spent:
             self._forget(now)
+            self._bound = max(self._remembered, 2 * len(self._spent))  # else each of those who spend at once looks at all others
         self._spent[user] = (left + 1, now)
         return 0.0
 

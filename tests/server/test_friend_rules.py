@@ -254,3 +254,24 @@ def test_budgets_that_are_whole_again_are_forgotten() -> None:
     for user in range(1000):
         budgets.spend(user, float(user))
     assert len(budgets._spent) <= 101
+
+
+class Tidied(Budgets):
+    """Counts how often everybody is looked at."""
+
+    passes = 0
+
+    def _forget(self, now: float) -> None:
+        self.passes += 1
+        super()._forget(now)
+
+
+def test_when_many_spend_at_once_not_each_of_them_looks_at_all_others() -> None:
+    budgets = Tidied(60, remembered=100)
+    for user in range(10_000):
+        budgets.spend(user, 1000.0)
+    assert budgets.passes <= 8
+    budgets.spend(0, 2000.0)
+    for user in range(20_000, 30_000):
+        budgets.spend(user, 2000.0 + user)
+    assert len(budgets._spent) <= 101
