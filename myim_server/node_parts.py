@@ -42,7 +42,7 @@ from myim_server.metrics import Metrics
 from myim_server.node_accounts import AccountServices, build_accounts
 from myim_server.node_friends import Friends, build_friends
 from myim_server.node_groups import Groups, build_groups
-from myim_server.node_presence import PresenceRole, build_presence
+from myim_server.node_presence import PresenceRole, PresenceSettings, build_presence
 from myim_server.numbering import Numbering
 from myim_server.pace import Limits
 from myim_server.passwords import Passwords
@@ -286,7 +286,7 @@ def build_center(
     groups = build_groups(config, node_id, store, router, reach.post, (numbering, limits, requests), wall_clock, metrics)
     friends = build_friends(config, store, router, requests, wall_clock, metrics)
     accounts = build_accounts(store, router, reach.finder, requests, (groups.parts.hall, friends.hall), (changed, wall_clock), metrics)
-    settings = (config.friends.grace_seconds, reach.is_whole)
+    settings = PresenceSettings(config.friends.grace_seconds, reach.is_whole)
     presence = build_presence(node_id, store, router, around.shelf, friends.hall, reach.post, requests, settings)
     router.on_left = partial(_left, groups, presence)
     families = (groups.commands, friends.commands, presence.commands, accounts.commands)

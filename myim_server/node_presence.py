@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gevent
 
@@ -16,9 +16,10 @@ from myim_server.chat.friend_hall import FriendHall
 from myim_server.chat.friend_news import News
 from myim_server.chat.group_peers import GroupPeers
 from myim_server.chat.held_receipts import HeldReceipts
+from myim_server.chat.online_questions import PresenceParts
 from myim_server.chat.peers import Peers
 from myim_server.chat.post import Post
-from myim_server.chat.presence_hall import HallParts, PresenceHall
+from myim_server.chat.presence_hall import PresenceHall
 from myim_server.chat.router import Router
 from myim_server.chat.shelf import Shelf
 from myim_server.presence_commands import PresenceCommands
@@ -29,6 +30,15 @@ from myim_wire.friend_contents import FriendChanged, decode_friend_push
 from myim_wire.messages import Command, encode_message
 
 _ONLY_CIRCLES = 0  # the version of a push that no terminal is given: friends or blocks changed, and nothing that is shown
+
+
+class PresenceSettings(NamedTuple):
+    """Seconds of grace, whether all centers there are are linked, timers and monotonic seconds."""
+
+    grace_seconds: float
+    is_whole: Callable[[], bool]
+    later: Callable[[float, Callable[[], None]], Any] = gevent.spawn_later
+    now: Callable[[], float] = time.monotonic
 
 
 class PresenceRole(NamedTuple):
@@ -54,13 +64,12 @@ class PresenceRole(NamedTuple):
 
     def news(self, news: News) -> None:
         """A change between users was made here: who they may hear of is read anew, here and elsewhere."""
-        changed = {user for user in news.pair if user}
-        for user in changed:
-            self.hall.circle_changed(user)
         for user, push in news.pushes:
             self._tell([user], push)
-        if changed and (news.may_hear is not None or news.is_blocked is not None):
-            self._tell(sorted(changed), FriendChanged("list", _ONLY_CIRCLES, 0))
+        if news.may_hear is not None or news.is_blocked is not None:
+            self._tell(sorted(news.pair), FriendChanged("list", _ONLY_CIRCLES, 0))
+            for user in news.pair:
+                self.hall.circle_changed(user)
 
     def _tell(self, users: Sequence[int], push: FriendChanged) -> None:
         message = wire.encode_friend_told(users, push.encode())
@@ -71,8 +80,9 @@ class PresenceRole(NamedTuple):
         users, content = wire.decode_friend_told(message)
         push = decode_friend_push(content)
         for user in users:
-            self.hall.circle_changed(user)
-            if push.version != _ONLY_CIRCLES:
+            if push.version == _ONLY_CIRCLES:
+                self.hall.circle_changed(user)
+            else:
                 self.friends.give_encoded(user, encode_message(Command.FRIEND_CHANGE, 0, 0, 0, 0, content))
 
 
@@ -84,21 +94,18 @@ def build_presence(
     friends: FriendHall,
     post: Post,
     requests: Requests,
-    settings: tuple[float, Callable[[], bool]],
+    settings: PresenceSettings,
 ) -> PresenceRole:
-    """All of it; settings = (seconds of grace, whether all centers there are are linked)."""
+    """All of it."""
     circles = Circles(store.friends, store.blocks, gevent.spawn)
-    grace_seconds, is_whole = settings
-    parts = HallParts(node_id, router.parties, router.inboxes, post.mesh, gevent.spawn_later, time.monotonic, is_whole)
-    hall = PresenceHall(parts, circles, grace_seconds)
+    parts = PresenceParts(node_id, router.parties, router.inboxes, post.mesh, settings.later, settings.now, settings.is_whole)
+    hall = PresenceHall(parts, circles, settings.grace_seconds)
     shelf.is_blocked = hall.is_blocked
-    shelf.is_held = hall.presence.is_hidden
+    shelf.is_held = hall.is_hidden
+    hall.on_seen = router.ways.appeared
     hall.on_hidden = lambda user: router.carry_out(router.inboxes.hide(user))
     hall.on_blocked = lambda user, senders: router.carry_out(router.inboxes.hide(user, senders))
-    router.inboxes.blocks = hall.is_blocked
-    held = HeldReceipts(
-        store.receipts, lambda user: bool(hall.presence.visible_slots(user)), router.backlog.tell_of_receipts, gevent.spawn
-    )
+    held = HeldReceipts(store.receipts, hall.is_visible, router.backlog.tell_of_receipts, gevent.spawn)
     hall.on_visible = held.release
     role = PresenceRole(hall, PresenceCommands(hall, requests), friends, held, post)
     friends.on_news = role.news

@@ -1,7 +1,10 @@
 """Circles: of the users that are online here, who may see them, whom they block.
 
-What lives here: what the store says of it, read once per session that begins, in batches, and again when it changed. What must not: SQL,
+What lives here: what the store says of it, read in batches when a session begins, and again when it may have changed. What must not: SQL,
 clocks, presence itself (`presence`). A circle is there before its session is delivered to, so nothing slips past a block.
+
+Of one user one read runs at a time, and what is asked meanwhile is a new read after it: else an old answer that comes late takes the place
+of a newer one, and a block that was made during the first read is never heard of.
 """
 
 from __future__ import annotations
@@ -9,10 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import structlog
+
 from myim_server.batches import Batch
 
 _AT_ONCE = 64
 _NOBODY: frozenset[int] = frozenset()
+
+Done = Callable[[Exception | None], None]
 
 
 class Circle(NamedTuple):
@@ -44,10 +51,18 @@ class Circles:
         self._friends = friends
         self._blocks = blocks
         self._known: dict[int, Circle] = {}
+        self._running: dict[int, list[Done]] = {}
+        self._next: dict[int, list[Done]] = {}
         self._reads: Batch[int, Circle] = Batch(self._read, _AT_ONCE, 0.0, spawn, parallel=2, bound=1 << 17)
+
+    on_read: Callable[[int, Circle | None, Circle], None] = staticmethod(lambda user, before, now: None)  # before: None, it was not known
 
     def __len__(self) -> int:
         return len(self._known)
+
+    def users(self) -> list[int]:
+        """Whose circles are known."""
+        return list(self._known)
 
     def of(self, user: int) -> Circle:
         """What is known of the user; nobody, if nothing is."""
@@ -57,17 +72,34 @@ class Circles:
         """Whether the user's circle was read."""
         return user in self._known
 
-    def read(self, user: int, done: Callable[[Exception | None], None]) -> None:
-        """Read the user's circle, anew if it is known; done is told when it is there, or why not."""
+    def is_asked(self, user: int) -> bool:
+        """Whether the user's circle was read, or is being read."""
+        return user in self._known or user in self._running
 
-        def keep(circle: Circle | Exception) -> None:
-            if isinstance(circle, Exception):
-                done(circle)
-                return
-            self._known[user] = circle
-            done(None)
+    def read(self, user: int, done: Done) -> None:
+        """Read the user's circle, by a read that begins after this, anew if it is known; done is told when it is there, or why not."""
+        if user in self._running:
+            self._next.setdefault(user, []).append(done)
+        else:
+            self._start(user, [done])
 
-        self._reads.submit_later(user, keep)
+    def _start(self, user: int, waiting: list[Done]) -> None:
+        self._running[user] = waiting
+        self._reads.submit_later(user, lambda outcome: self._came(user, outcome))
+
+    def _came(self, user: int, outcome: Circle | Exception) -> None:
+        waiting, behind = self._running.pop(user), self._next.pop(user, None)
+        failure = outcome if isinstance(outcome, Exception) else None
+        if not isinstance(outcome, Exception):
+            before, self._known[user] = self._known.get(user), outcome
+            waiting.insert(0, lambda _: self.on_read(user, before, outcome))
+        if behind:
+            self._start(user, behind)
+        for done in waiting:
+            try:
+                done(failure)
+            except Exception:  # of one who waited; the others are told all the same
+                structlog.get_logger(__name__).exception("circle_listener_failed")
 
     def forget(self, user: int) -> None:
         """The user has no session here any more, and nothing is to be told of it."""

@@ -1,8 +1,10 @@
 """How the users of this center appear to their friends, and what is to be told of it, to whom, and when.
 
 What lives here: the state machine of presence: sessions' states in, tellings out. What must not: clocks, sockets, the store, other centers
-(`presence_hall`). Invisible is offline to everybody else; a user with several sessions appears as the most present of the visible ones. A
-user that is gone is told of only after a time of grace without any session, here or elsewhere, so a reconnect is no news.
+(`presence_hall`). Invisible is offline to everybody else; a user with several sessions appears as the most present of the visible ones.
+
+A user that can be seen no more is told of only after a time of grace, so a reconnect is no news; and **who hides is told of as late as who
+leaves**, since both are gone at once for whoever asks: told at once, the one would be known from the other.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import NamedTuple
 
 OFFLINE, ONLINE, AWAY, BUSY, INVISIBLE = "offline", "online", "away", "busy", "invisible"
 _MOST_PRESENT = {ONLINE: 0, BUSY: 1, AWAY: 2, INVISIBLE: 3}
+_MOST_HEARD_OF = 1_000_000
 
 
 class Seen(NamedTuple):
@@ -42,34 +45,40 @@ class Presence:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    def __contains__(self, user: int) -> bool:
+        return user in self._sessions
+
     # ------------------------------------------------------------------ sessions
 
-    def begin(self, user: int, slot: int, seen: Seen) -> None:
+    def begin(self, user: int, slot: int, seen: Seen, now: float) -> None:
         """A session asks for what is stored, and is there from now on."""
         self._sessions.setdefault(user, {})[slot] = seen
-        self._leaving.pop(user, None)
-        self._look(user)
+        self._look(user, now)
 
-    def change(self, user: int, slot: int, seen: Seen) -> None:
+    def change(self, user: int, slot: int, seen: Seen, now: float) -> None:
         """A session says something else of itself."""
         if slot in self._sessions.get(user, ()):
             self._sessions[user][slot] = seen
-            self._look(user)
+            self._look(user, now)
 
     def end(self, user: int, slot: int, now: float) -> None:
         """A session ended."""
         sessions = self._sessions.get(user)
         if sessions is None or sessions.pop(slot, None) is None:
             return
-        if sessions:
-            self._look(user)
-            return
-        del self._sessions[user]
+        if not sessions:
+            del self._sessions[user]
+        self._look(user, now)
+
+    def _look(self, user: int, now: float) -> None:
+        seen, told = self.appearance(user), self._told.get(user, GONE)
         self._due.pop(user, None)
-        if self._told.get(user, GONE) != GONE:
-            self._leaving[user] = now + self._grace_seconds
-        else:
-            self._told.pop(user, None)
+        if seen == GONE and told != GONE:
+            self._leaving.setdefault(user, now + self._grace_seconds)
+            return
+        self._leaving.pop(user, None)
+        if seen != told:
+            self._due[user] = None
 
     # ------------------------------------------------------------------ how they appear
 
@@ -95,12 +104,6 @@ class Presence:
         """Whether there are sessions here and none of them may be seen."""
         return user in self._sessions and not self.visible_slots(user)
 
-    def _look(self, user: int) -> None:
-        if self.appearance(user) != self._told.get(user, GONE):
-            self._due[user] = None
-        else:
-            self._due.pop(user, None)
-
     # ------------------------------------------------------------------ what is to be told
 
     def take_due(self, now: float) -> list[tuple[int, Seen]]:
@@ -119,43 +122,61 @@ class Presence:
             news.append((user, seen))
         return news
 
-    def seen_now(self) -> list[tuple[int, Seen]]:
-        """All who are seen, for a center that has just come."""
-        return [(user, seen) for user, seen in self._told.items() if user in self._sessions]
+    def told(self, user: int) -> Seen:
+        """What friends were told of the user last, from here."""
+        return self._told.get(user, GONE)
+
+    def all_told(self) -> list[int]:
+        """Whom friends were told of as there, for a center that has just come."""
+        return list(self._told)
 
     @property
     def has_leaving(self) -> bool:
-        """Whether there is anybody who left, and of whom that is still to be told."""
+        """Whether there is anybody who can be seen no more, and of whom that is still to be told."""
         return bool(self._leaving)
 
     def is_leaving(self, user: int) -> bool:
-        """Whether the user left, and that is still to be told."""
+        """Whether the user can be seen no more, and that is still to be told."""
         return user in self._leaving
 
 
 class Hearsay:
-    """How users appear at each center, as that center said last."""
+    """How users appear at each center, as that center said last.
+
+    What a center says on one link is a *round*: on a new link it says all that is so, and what it did not say again is no more so.
+    """
 
     def __init__(self) -> None:
-        self._said: dict[int, dict[int, Seen]] = {}  # user -> center -> seen
+        self._said: dict[int, dict[int, tuple[Seen, int]]] = {}  # user -> center -> how it is seen, and in which round that was said
+        self._rounds: dict[int, int] = {}
 
     def of(self, user: int) -> Seen:
         """How the user appears, all centers together."""
-        return most_present(self._said.get(user, {}).values())
+        said = self._said.get(user)
+        return GONE if said is None else most_present(seen for seen, _ in said.values())
 
     def hear(self, center: int, user: int, seen: Seen) -> bool:
         """A center says how the user appears there; whether the user appears otherwise by it."""
         before = self.of(user)
-        said = self._said.setdefault(user, {})
+        said = self._said.get(user, {})
         if seen == GONE:
             said.pop(center, None)
+        elif said or len(self._said) < _MOST_HEARD_OF:
+            said[center] = (seen, self._rounds.get(center, 0))
+        if said:
+            self._said[user] = said
         else:
-            said[center] = seen
-        if not said:
-            del self._said[user]
+            self._said.pop(user, None)
         return self.of(user) != before
 
-    def forget(self, center: int) -> dict[int, Seen]:
-        """The center is gone for good; those who appear otherwise by it."""
-        users = [user for user, said in self._said.items() if center in said]
-        return {user: self.of(user) for user in users if self.hear(center, user, GONE)}
+    def begin_round(self, center: int) -> int:
+        """There is a new link to the center; its round."""
+        self._rounds[center] = number = self._rounds.get(center, 0) + 1
+        return number
+
+    def forget(self, center: int, before: int | None = None) -> list[int]:
+        """What the center said (before: in earlier rounds than this) is no more so; those who appear otherwise by it."""
+        if before is None:
+            before = self._rounds.get(center, 0) + 1
+        users = [user for user, said in self._said.items() if center in said and said[center][1] < before]
+        return [user for user in users if self.hear(center, user, GONE)]

@@ -1,86 +1,67 @@
-"""Presence among sessions, friends and centers: who is told, when, and what friends are answered.
+"""Presence among sessions, friends and centers: who is told, and when.
 
-What lives here: the bridge between `presence` and sessions, the gathering of what is told, the question to other centers. What must not:
-the rules of appearance (`presence`), SQL, sockets, clocks. Nothing here yields.
+What lives here: the bridge between `presence` and sessions, the gathering of what is told. What must not: the rules of appearance
+(`presence`), who is online when somebody asks (`online_questions`), SQL, sockets, clocks. Nothing here yields.
 
 What another center says of its users is given only to those here whose own circle, read from the store, has that user: a center can lie
-about the presence of somebody to that user's friends, and to nobody else.
+about the presence of somebody to that user's friends, and to nobody else. **Whom a block takes out of sight is told of as late as who
+leaves**, or the missing word would tell that he is blocked. That something changed between users is a hint, which may be lost with a link;
+so circles are read again when a link begins, and when its center has not come back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any, cast
 
-from myim_server.chat.circles import Circles
-from myim_server.chat.inboxes import Inboxes
+from myim_server.chat.circles import Circle, Circles
+from myim_server.chat.online_questions import OnlineQuestions, PresenceParts
 from myim_server.chat.party import Party
-from myim_server.chat.post import Mesh
-from myim_server.chat.presence import GONE, ONLINE, Hearsay, Presence, Seen, most_present
+from myim_server.chat.presence import GONE, INVISIBLE, ONLINE, Hearsay, Presence, Seen
 from myim_wire import friend_peer_messages as wire
-from myim_wire.friend_peer_messages import Placed, Told
+from myim_wire.friend_peer_messages import Told
 from myim_wire.messages import Command, encode_message
-from myim_wire.presence_contents import Online, OnlinePage, PresenceChanged
+from myim_wire.presence_contents import OnlinePage, PresenceChanged
 from myim_wire.presence_contents import Presence as ToldPresence
 
 _GATHER_SECONDS = 0.1  # what users here do, before it is told
 _HAND_SECONDS = 0.2  # what friends here are to hear, before they do
 _MOST_HAND_SECONDS = 2.0
 _PUSHES_PER_SECOND = 2_500  # beyond, what was handed out makes the next wait: a storm is told in fewer pushes, not in more CPU
-_ASK_SECONDS = 1.0
-_PAGE = 300
-
-Later = Callable[[float, Callable[[], None]], Any]
-Answered = Callable[[Sequence[Online], bool], None]
-
-
-class Asking:
-    """One question of one user, until all centers have answered or the time is over."""
-
-    __slots__ = ("found", "waiting", "done")
-
-    def __init__(self, waiting: set[int], done: Callable[[Mapping[int, Online], bool], None]) -> None:
-        self.found: dict[int, Online] = {}
-        self.waiting = waiting
-        self.done = done
-
-
-class HallParts(NamedTuple):
-    """What the hall stands on: this center's id, the router's tables, other centers, timers, whether all known centers are linked."""
-
-    node_id: int
-    parties: Mapping[int, Party]
-    inboxes: Inboxes
-    mesh: Mesh
-    later: Later
-    now: Callable[[], float]
-    is_whole: Callable[[], bool]
+_AGAIN_SECONDS = 1.0  # after the store, or a link, did not take what was asked of it
+_ROUND_SECONDS = 10.0  # within which a center has said all that is so there, on a new link
+_PIECE_SECONDS = 0.01
+_AT_ONCE = 64
 
 
 class PresenceHall:
     """Presence of the users with sessions here."""
 
-    def __init__(self, parts: HallParts, circles: Circles, grace_seconds: float) -> None:
+    def __init__(self, parts: PresenceParts, circles: Circles, grace_seconds: float) -> None:
         self._parts = parts
         self.circles = circles
         self.presence = Presence(grace_seconds)
+        self.questions = OnlineQuestions(parts, circles, self.presence)
         self._hearsay = Hearsay()
+        self._grace_seconds = grace_seconds
         self._dead_seconds = 2 * grace_seconds
         self._moods: dict[int, Seen] = {}  # by terminal: what a session said before it was there
         self._gathered: dict[int, dict[int, bytes]] = {}  # friend here -> user -> how that user appears, packed once for all friends
+        self._fading: dict[tuple[int, int], tuple[Seen]] = {}  # (user here, who was its friend): how that one was seen, and is no more
         self._is_telling = self._is_handing = False
         self._handed_until = 0.0  # when what was handed out is paid for
-        self._askings: dict[int, Asking] = {}
-        self._questions = 0
+        self._rereads = 0
+        circles.on_read = self._circle_read
         parts.inboxes.hides = self.hides
-        self.table: dict[int, Callable[[int, bytes], None]] = {
-            wire.PRESENCE_TOLD: self._told,
-            wire.PRESENCE_ASK: self._asked,
-            wire.PRESENCE_PLACES: self._answered,
-        }
+        parts.inboxes.blocks = self.is_blocked
+        self.table: dict[int, Callable[[int, bytes], None]] = {**self.questions.table, wire.PRESENCE_TOLD: self._told}
 
     on_visible: Callable[[int], None] = staticmethod(lambda user: None)  # who hid may be seen again
     on_hidden: Callable[[int], None] = staticmethod(lambda user: None)
+    on_blocked: Callable[[int, frozenset[int]], None] = staticmethod(lambda user, senders: None)
+    on_seen: Callable[[int, int], None] = staticmethod(lambda center, user: None)  # at another center
 
     # ------------------------------------------------------------------ sessions
 
@@ -92,73 +73,139 @@ class PresenceHall:
             if self._parts.parties.get(session.key) is not party:
                 return
             if failure is not None:  # the store is away, and without it nothing could be handed over anyhow
-                self._parts.later(_ASK_SECONDS, lambda: self.begin(party, then))
+                self._parts.later(_AGAIN_SECONDS, lambda: self.begin(party, then))
                 return
-            was_hidden = self.presence.is_hidden(session.user)
-            self.presence.begin(session.user, session.slot, self._moods.get(session.key, Seen(ONLINE)))
+            was_hidden = self.is_hidden(session.user)
+            self.presence.begin(session.user, session.slot, self._moods.get(session.key, Seen(ONLINE)), self._parts.now())
             self._follow(session.user, was_hidden)
             then()
 
         if self._parts.parties.get(session.key) is party:
-            self.circles.read(session.user, entered)
+            self._read(session.user, entered)
 
     def change(self, party: Party, seen: Seen) -> None:
         """A session says how it wants to be seen; before it is there, this is kept for when it is."""
         session = party.session
+        was_hidden = self.is_hidden(session.user)
         self._moods[session.key] = seen
-        was_hidden = self.presence.is_hidden(session.user)
-        self.presence.change(session.user, session.slot, seen)
+        self.presence.change(session.user, session.slot, seen, self._parts.now())
         self._follow(session.user, was_hidden)
 
     def _follow(self, user: int, was_hidden: bool) -> None:
-        is_hidden = self.presence.is_hidden(user)
+        is_hidden = self.is_hidden(user)
         if is_hidden and not was_hidden:
             self.on_hidden(user)
-        elif was_hidden and not is_hidden:
+        elif was_hidden and self.is_visible(user):
             self.on_visible(user)
         self._tell_soon(_GATHER_SECONDS)
 
     def left(self, user: int, slot: int) -> None:
         """A session ended."""
+        was_hidden = self.is_hidden(user)
         self._moods.pop(user << 6 | slot, None)
-        was_hidden = self.presence.is_hidden(user)
         self.presence.end(user, slot, self._parts.now())
-        if self._parts.inboxes.of(user):
-            self._follow(user, was_hidden)
-        elif not self.presence.is_leaving(user):
-            self.circles.forget(user)
-        self._tell_soon(_GATHER_SECONDS)
+        self._follow(user, was_hidden)
+        self._forget_if_gone(user)
 
-    def circle_changed(self, user: int, done: Callable[[], None] = lambda: None) -> None:
+    # ------------------------------------------------------------------ circles
+
+    def circle_changed(self, user: int) -> None:
         """The friends or blocks of a user changed, who may be here."""
-        if not self.circles.is_known(user):
-            done()
+        if self.circles.is_asked(user):
+            self._read(user, lambda failure: self._read_later(user) if failure is not None else None)
+
+    def read_again(self) -> None:
+        """Read all circles again, a few at a time: what was said of changes may not have come."""
+        self._rereads = number = self._rereads + 1
+        users = self.circles.users()
+        for turn, start in enumerate(range(0, len(users), _AT_ONCE)):
+            self._parts.later(turn * _PIECE_SECONDS, partial(self._read_some, number, users[start : start + _AT_ONCE]))
+
+    def _read_some(self, number: int, users: Sequence[int]) -> None:
+        for user in users if number == self._rereads else ():
+            self.circle_changed(user)
+
+    def _read_later(self, user: int) -> None:
+        self._parts.later(_AGAIN_SECONDS, lambda: self.circle_changed(user))
+
+    def _read(self, user: int, done: Callable[[Exception | None], None]) -> None:
+        def came(failure: Exception | None) -> None:
+            done(failure)
+            self._forget_if_gone(user)
+
+        self.circles.read(user, came)
+
+    def _forget_if_gone(self, user: int) -> None:
+        if not self._parts.inboxes.of(user) and not self.presence.is_leaving(user):
+            self.circles.forget(user)
+
+    def _circle_read(self, user: int, before: Circle | None, now: Circle) -> None:
+        """A circle came from the store; before: None, there was none, and whoever was let in meanwhile goes back."""
+        blocked = now.blocked if before is None else now.blocked - before.blocked
+        if blocked:
+            self.on_blocked(user, blocked)
+        if before is None:
             return
-        before = self.circles.of(user)
+        new, seen = now.friends - before.friends, self.presence.shown(user)
+        if new and seen != GONE:
+            self._send([self._as_told(user, seen, new)], self._parts.mesh.linked())
+        for friend in new:
+            self._came_into_sight(user, friend)
+        for friend in before.friends - now.friends:
+            self._went_out_of_sight(user, friend)
 
-        def read(failure: Exception | None) -> None:
-            circle, seen = self.circles.of(user), self.presence.shown(user)
-            if circle.blocked - before.blocked:
-                self.on_blocked(user, circle.blocked - before.blocked)
-            if seen != GONE and circle.friends - before.friends:
-                fresh = circle.friends - before.friends
-                self._hear(self._parts.node_id, user, seen, fresh)
-                self._send([self._as_told(user, seen, fresh)], self._parts.mesh.linked())
-            done()
+    def _came_into_sight(self, user: int, friend: int) -> None:
+        before = self._fading.pop((user, friend), (GONE,))
+        seen = self._hearsay.of(friend)
+        if (seen,) != before:
+            self._gather(friend, seen, [user])
 
-        self.circles.read(user, read)
+    def _went_out_of_sight(self, user: int, friend: int) -> None:
+        seen = (self._hearsay.of(friend),)
+        if seen != (GONE,):
+            self._fading[(user, friend)] = seen
+            self._parts.later(self._grace_seconds, lambda: self._faded(user, friend, seen))
 
-    on_blocked: Callable[[int, frozenset[int]], None] = staticmethod(lambda user, senders: None)
+    def _faded(self, user: int, friend: int, seen: tuple[Seen]) -> None:
+        if self._fading.get((user, friend)) is seen:  # else he came into sight meanwhile
+            del self._fading[(user, friend)]
+            self._gather(friend, GONE, [user])
 
     # ------------------------------------------------------------------ who sees whom
 
     def hides(self, target: int, sender: int) -> bool:
         """Whether the sender must not see that the target is here."""
-        return self.presence.is_hidden(target) or sender in self.circles.of(target).blocked
+        return self.is_hidden(target) or sender in self.circles.of(target).blocked
 
     def is_blocked(self, target: int, sender: int) -> bool:
         """Whether the target never sees the sender's messages."""
         return sender in self.circles.of(target).blocked
+
+    def is_hidden(self, user: int) -> bool:
+        """Whether there are sessions here, and none of them may be seen: now, or when it is there."""
+        if user in self.presence:
+            return self.presence.is_hidden(user)
+        moods = [self._moods.get(user << 6 | inbox.slot) for inbox in self._parts.inboxes.of(user)]
+        return bool(moods) and all(mood is not None and mood.state == INVISIBLE for mood in moods)
+
+    def is_visible(self, user: int) -> bool:
+        """Whether there is a session here that may be seen."""
+        return bool(self.presence.visible_slots(user))
+
+    def online(self, asker: int, after: int, done: Callable[[OnlinePage], None]) -> None:
+        """The friends that are online, by id above `after`; done gets the page, within about a second."""
+
+        def read(failure: Exception | None) -> None:
+            # a session may ask before its circle is there; without one all friends would seem to be offline
+            if failure is not None:
+                done(OnlinePage((), False))
+            else:
+                self.questions.ask(asker, after, done)
+
+        if self.circles.is_known(asker):
+            read(None)
+        else:
+            self._read(asker, read)
 
     # ------------------------------------------------------------------ telling
 
@@ -180,8 +227,7 @@ class PresenceHall:
             friends = self.circles.of(user).friends
             self._hear(self._parts.node_id, user, seen, friends)
             told.append(self._as_told(user, seen, friends))
-            if not self._parts.inboxes.of(user):
-                self.circles.forget(user)
+            self._forget_if_gone(user)
         self._send(told, self._parts.mesh.linked())
 
     def _as_told(self, user: int, seen: Seen, friends: Iterable[int]) -> Told:
@@ -197,30 +243,27 @@ class PresenceHall:
                 for center in centers:
                     self._parts.mesh.send(center, message)
 
-    def came_up(self, center: int) -> None:
-        """A link began: what its center missed is told."""
-        told = [self._as_told(user, seen, self.circles.of(user).friends) for user, seen in self.presence.seen_now()]
-        self._send(told, [center])
-
     def _told(self, center: int, message: bytes) -> None:
         for one in wire.decode_presence_told(message):
-            self._hear(center, one.user, Seen(one.state, one.text), one.friends)
+            seen = Seen(one.state, one.text)
+            if seen != GONE:
+                self.on_seen(center, one.user)
+            self._hear(center, one.user, seen, one.friends)
 
     def _hear(self, center: int, user: int, seen: Seen, friends: Iterable[int]) -> None:
         """For those of the friends that are here, and are friends of the user indeed."""
         if self._hearsay.hear(center, user, seen):  # kept for friends that come later, too
             users = self._parts.inboxes.users
-            self._gather(user, [friend for friend in friends if friend in users and user in self.circles.of(friend).friends])
+            here = [friend for friend in friends if friend in users and user in self.circles.of(friend).friends]
+            self._gather(user, self._hearsay.of(user), here)
 
-    def _gather(self, user: int, friends: Iterable[int]) -> None:
-        seen = self._hearsay.of(user)
+    def _gather(self, user: int, seen: Seen, friends: Iterable[int]) -> None:
         packed = ToldPresence(user, cast(Any, seen.state), seen.text).pack()
         for friend in friends:
             self._gathered.setdefault(friend, {})[user] = packed
         if self._gathered and not self._is_handing:
             self._is_handing = True
             self._parts.later(max(_HAND_SECONDS, self._handed_until - self._parts.now()), self.hand_out)
-
     def hand_out(self) -> None:
         """Give friends what was gathered for them; the next time comes the later, the more hear it now."""
         self._is_handing = False
@@ -238,103 +281,52 @@ class PresenceHall:
         self._handed_until = self._parts.now() + min(_MOST_HAND_SECONDS, len(gathered) / _PUSHES_PER_SECOND)
 
     def _sessions(self, user: int) -> list[Party]:
-        parties = self._parts.parties
-        inboxes = self._parts.inboxes.of(user)
-        return [party for inbox in inboxes if inbox.is_fetching and (party := parties.get(user << 6 | inbox.slot)) is not None]
+        inboxes = [inbox for inbox in self._parts.inboxes.of(user) if inbox.is_fetching]
+        found = [self._parts.parties.get(user << 6 | inbox.slot) for inbox in inboxes]
+        return [party for party in found if party is not None]
 
-    # ------------------------------------------------------------------ who is online
+    # ------------------------------------------------------------------ links
 
-    def online(self, asker: int, after: int, done: Callable[[OnlinePage], None]) -> None:
-        """The friends that are online, by id above `after`; done gets the page, within about a second."""
-        if self.circles.is_known(asker):
-            self._look(asker, after, done)
-            return
+    def came_up(self, center: int) -> None:
+        """A link began: its center is told all that it may have missed, as it tells us; what it does not say again is not so any more."""
+        number = self._hearsay.begin_round(center)
+        self._tell_all(center, wire.parted(self._still_told(self.presence.all_told())))
+        self._parts.later(self._dead_seconds + _ROUND_SECONDS, lambda: self._drop(self._hearsay.forget(center, number)))
+        self.read_again()
 
-        def read(failure: Exception | None) -> None:
-            # a session may ask before its circle is there; without one all friends would seem to be offline
-            if failure is not None:
-                done(OnlinePage((), False))
-                return
-            self._look(asker, after, done)
-            if not self._parts.inboxes.of(asker):
-                self.circles.forget(asker)
-
-        self.circles.read(asker, read)
-
-    def _look(self, asker: int, after: int, done: Callable[[OnlinePage], None]) -> None:
-        friends = sorted(friend for friend in self.circles.of(asker).friends if friend > after)[:_PAGE]
-        up_to = friends[-1] if len(friends) == _PAGE and max(self.circles.of(asker).friends) > friends[-1] else 0
-        placed = self._placed(asker, friends)
-        here = {one.user: _online(one, self._parts.node_id) for one in placed}
-
-        def answer(found: Mapping[int, Online], is_complete: bool) -> None:
-            online = [found[user] for user in sorted(found)]
-            done(OnlinePage.of(online, is_complete and self._parts.is_whole(), up_to))
-
-        centers = set(self._parts.mesh.linked()) if friends else set()
-        asking = Asking(centers, answer)
-        asking.found.update(here)
-        if not centers:
-            answer(asking.found, True)
-            return
-        self._questions = question = (self._questions + 1) & 0xFFFFFFFF
-        self._askings[question] = asking
-        message = wire.encode_presence_ask(question, asker, friends)
-        for center in list(centers):
-            if not self._parts.mesh.send(center, message, is_urgent=True):
-                self._finish(question, False)
-                return
-        self._parts.later(_ASK_SECONDS, lambda: self._finish(question, False))
-
-    def _finish(self, question: int, is_complete: bool) -> None:
-        asking = self._askings.pop(question, None)
-        if asking is not None:
-            asking.done(asking.found, is_complete)
-
-    def _placed(self, asker: int, users: Iterable[int]) -> list[Placed]:
-        """Those of the users that the asker may see here."""
-        placed = []
+    def _still_told(self, users: Iterable[int]) -> Iterator[Told]:
         for user in users:
-            seen = self.presence.shown(user)
-            if seen != GONE and asker in self.circles.of(user).friends:
-                parties = [self._parts.parties.get(user << 6 | slot) for slot in self.presence.visible_slots(user)]
-                endpoints = [party.place.endpoint for party in parties if party is not None]
-                placed.append(Placed(user, cast(Any, seen.state), seen.text, endpoints))
-        return placed
+            seen = self.presence.told(user)
+            if seen != GONE:
+                yield self._as_told(user, seen, self.circles.of(user).friends)
 
-    def _asked(self, center: int, message: bytes) -> None:
-        question, asker, users = wire.decode_presence_ask(message)
-        self._parts.mesh.send(center, wire.encode_presence_places(question, self._placed(asker, users)), is_urgent=True)
-
-    def _answered(self, center: int, message: bytes) -> None:
-        question, placed = wire.decode_presence_places(message)
-        asking = self._askings.get(question)
-        if asking is None or center not in asking.waiting:
+    def _tell_all(self, center: int, parts: Iterator[list[Told]]) -> None:
+        """In pieces; what the link does not take now it is told later, as it is then."""
+        part = next(parts, None)
+        if part is None or center not in self._parts.mesh.linked():
             return
-        asking.waiting.discard(center)
-        for one in placed:
-            online, known = _online(one, center), asking.found.get(one.user)
-            if known is not None:
-                seen = most_present((Seen(known.state, known.text), Seen(online.state, online.text)))
-                online = Online(one.user, cast(Any, seen.state), seen.text, known.places + online.places)
-            asking.found[one.user] = online
-        if not asking.waiting:
-            self._finish(question, True)
+        is_sent, seconds = self._parts.mesh.send(center, wire.encode_presence_told(part)), _PIECE_SECONDS
+        if not is_sent:
+            parts, seconds = chain(wire.parted(self._still_told([one.user for one in part])), parts), _AGAIN_SECONDS
+        self._parts.later(seconds, lambda: self._tell_all(center, parts))
 
     def lost(self, center: int) -> None:
         """A link ended: what it was asked stays unanswered; if it does not come back, its users are gone."""
-        for question in [question for question, asking in self._askings.items() if center in asking.waiting]:
-            self._finish(question, False)
+        self.questions.lost(center)
         self._parts.later(self._dead_seconds, lambda: self._bury(center))
 
     def _bury(self, center: int) -> None:
-        if center in self._parts.mesh.linked():
-            return
-        gone = self._hearsay.forget(center)
-        for friend in self._parts.inboxes.users if gone else ():
-            for user in self.circles.of(friend).friends & gone.keys():
-                self._gather(user, [friend])
+        if center not in self._parts.mesh.linked():
+            self._drop(self._hearsay.forget(center))
+            self.read_again()
 
+    def _drop(self, users: Sequence[int]) -> None:
+        """These appear otherwise, since a center says nothing of them any more; their friends here are told, a few at a time."""
+        gone, friends = frozenset(users), list(self._parts.inboxes.users) if users else []
+        for turn, start in enumerate(range(0, len(friends), _AT_ONCE)):
+            self._parts.later(turn * _PIECE_SECONDS, partial(self._drop_for, gone, friends[start : start + _AT_ONCE]))
 
-def _online(placed: Placed, center: int) -> Online:
-    return Online(placed.user, cast(Any, placed.state), placed.text, tuple((endpoint, center) for endpoint in placed.endpoints))
+    def _drop_for(self, gone: frozenset[int], friends: Sequence[int]) -> None:
+        for friend in friends:
+            for user in self.circles.of(friend).friends & gone:
+                self._gather(user, self._hearsay.of(user), [friend])

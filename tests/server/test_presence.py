@@ -11,37 +11,37 @@ GRACE = 15.0
 
 def test_who_comes_is_told_once() -> None:
     presence = Presence(GRACE)
-    presence.begin(ALICE, 0, ONLINE)
+    presence.begin(ALICE, 0, ONLINE, 0.0)
     assert presence.take_due(0.0) == [(ALICE, ONLINE)]
-    presence.begin(ALICE, 0, ONLINE)
-    presence.begin(ALICE, 1, AWAY)
-    assert presence.take_due(0.0) == []
+    presence.begin(ALICE, 0, ONLINE, 1.0)
+    presence.begin(ALICE, 1, AWAY, 1.0)
+    assert presence.take_due(1.0) == []
 
 
 def test_of_several_sessions_the_most_present_counts() -> None:
     presence = Presence(GRACE)
-    presence.begin(ALICE, 0, AWAY)
-    presence.begin(ALICE, 1, BUSY)
+    presence.begin(ALICE, 0, AWAY, 0.0)
+    presence.begin(ALICE, 1, BUSY, 0.0)
     assert presence.take_due(0.0) == [(ALICE, BUSY)]
-    presence.change(ALICE, 0, ONLINE)
-    assert presence.take_due(0.0) == [(ALICE, ONLINE)]
-    presence.end(ALICE, 0, 1.0)
-    assert presence.take_due(1.0) == [(ALICE, BUSY)]
+    presence.change(ALICE, 0, ONLINE, 1.0)
+    assert presence.take_due(1.0) == [(ALICE, ONLINE)]
+    presence.end(ALICE, 0, 2.0)
+    assert presence.take_due(2.0) == [(ALICE, BUSY)]
 
 
 def test_a_reconnect_within_the_grace_is_no_news() -> None:
     presence = Presence(GRACE)
-    presence.begin(ALICE, 0, ONLINE)
+    presence.begin(ALICE, 0, ONLINE, 0.0)
     presence.take_due(0.0)
     presence.end(ALICE, 0, 10.0)
     assert presence.take_due(24.9) == [] and presence.is_leaving(ALICE)
-    presence.begin(ALICE, 0, ONLINE)
-    assert presence.take_due(99.0) == []
+    presence.begin(ALICE, 0, ONLINE, 24.9)
+    assert presence.take_due(99.0) == [] and not presence.has_leaving
 
 
 def test_who_stays_away_is_told_of_after_the_grace() -> None:
     presence = Presence(GRACE)
-    presence.begin(ALICE, 0, ONLINE)
+    presence.begin(ALICE, 0, ONLINE, 0.0)
     presence.take_due(0.0)
     presence.end(ALICE, 0, 10.0)
     assert presence.take_due(25.0) == [(ALICE, GONE)]
@@ -50,46 +50,83 @@ def test_who_stays_away_is_told_of_after_the_grace() -> None:
 
 def test_who_is_invisible_comes_changes_and_goes_without_a_word() -> None:
     presence = Presence(GRACE)
-    presence.begin(ALICE, 0, INVISIBLE)
-    presence.change(ALICE, 0, INVISIBLE)
+    presence.begin(ALICE, 0, INVISIBLE, 0.0)
+    presence.change(ALICE, 0, INVISIBLE, 0.5)
     assert presence.is_hidden(ALICE) and presence.appearance(ALICE) == GONE
     presence.end(ALICE, 0, 1.0)
     assert presence.take_due(99.0) == []
 
 
-def test_who_hides_goes_at_once_and_who_shows_himself_comes() -> None:
+def test_who_hides_is_gone_at_once_and_told_of_when_who_leaves_would_be() -> None:
     presence = Presence(GRACE)
-    presence.begin(ALICE, 0, ONLINE)
+    for user in (ALICE, BOB):
+        presence.begin(user, 0, ONLINE, 0.0)
     presence.take_due(0.0)
-    presence.change(ALICE, 0, INVISIBLE)
-    assert presence.take_due(0.0) == [(ALICE, GONE)]
-    presence.change(ALICE, 0, AWAY)
-    assert presence.take_due(0.0) == [(ALICE, AWAY)]
+    presence.change(ALICE, 0, INVISIBLE, 10.0)
+    presence.end(BOB, 0, 10.0)
+    assert presence.shown(ALICE) == presence.shown(BOB) == GONE
+    assert presence.take_due(24.9) == []
+    assert presence.take_due(25.0) == [(ALICE, GONE), (BOB, GONE)]
+    presence.change(ALICE, 0, AWAY, 30.0)
+    assert presence.take_due(30.0) == [(ALICE, AWAY)]
+
+
+def test_who_left_and_comes_back_invisible_or_hides_and_leaves_is_told_of_as_if_he_had_only_left() -> None:
+    presence = Presence(GRACE)
+    for user in (ALICE, BOB):
+        presence.begin(user, 0, ONLINE, 0.0)
+    presence.take_due(0.0)
+    presence.end(ALICE, 0, 10.0)
+    presence.begin(ALICE, 0, INVISIBLE, 12.0)
+    presence.change(BOB, 0, INVISIBLE, 10.0)
+    presence.end(BOB, 0, 20.0)
+    assert presence.take_due(24.9) == []
+    assert presence.take_due(25.0) == [(ALICE, GONE), (BOB, GONE)]
+
+
+def test_who_hides_and_shows_himself_within_the_grace_never_went() -> None:
+    presence = Presence(GRACE)
+    presence.begin(ALICE, 0, ONLINE, 0.0)
+    presence.take_due(0.0)
+    presence.change(ALICE, 0, INVISIBLE, 1.0)
+    presence.change(ALICE, 0, ONLINE, 2.0)
+    assert presence.take_due(99.0) == [] and not presence.has_leaving
+
+
+def test_when_the_visible_one_of_two_sessions_ends_the_user_leaves() -> None:
+    presence = Presence(GRACE)
+    presence.begin(ALICE, 0, ONLINE, 0.0)
+    presence.begin(ALICE, 1, INVISIBLE, 0.0)
+    presence.take_due(0.0)
+    presence.end(ALICE, 0, 10.0)
+    assert presence.take_due(24.9) == [] and presence.take_due(25.0) == [(ALICE, GONE)]
 
 
 def test_what_changes_back_before_it_was_told_is_no_news() -> None:
     presence = Presence(GRACE)
-    presence.begin(ALICE, 0, ONLINE)
+    presence.begin(ALICE, 0, ONLINE, 0.0)
     presence.take_due(0.0)
-    presence.change(ALICE, 0, AWAY)
-    presence.change(ALICE, 0, ONLINE)
-    assert presence.take_due(0.0) == []
+    presence.change(ALICE, 0, AWAY, 1.0)
+    presence.change(ALICE, 0, ONLINE, 1.0)
+    assert presence.take_due(1.0) == []
 
 
 def test_a_visible_session_beside_an_invisible_one_is_seen() -> None:
     presence = Presence(GRACE)
-    presence.begin(ALICE, 0, INVISIBLE)
-    presence.begin(ALICE, 1, AWAY)
+    presence.begin(ALICE, 0, INVISIBLE, 0.0)
+    presence.begin(ALICE, 1, AWAY, 0.0)
     assert presence.take_due(0.0) == [(ALICE, AWAY)]
     assert presence.visible_slots(ALICE) == [1] and not presence.is_hidden(ALICE)
 
 
-def test_a_center_that_has_just_come_is_told_of_all_who_are_seen() -> None:
+def test_a_center_that_has_just_come_is_told_of_all_who_were_told_of_as_there() -> None:
     presence = Presence(GRACE)
-    presence.begin(ALICE, 0, ONLINE)
-    presence.begin(BOB, 0, INVISIBLE)
+    presence.begin(ALICE, 0, ONLINE, 0.0)
+    presence.begin(BOB, 0, INVISIBLE, 0.0)
     presence.take_due(0.0)
-    assert presence.seen_now() == [(ALICE, ONLINE)]
+    presence.end(ALICE, 0, 1.0)
+    assert presence.all_told() == [ALICE]  # back within the grace, or told of as gone: either way the newcomer must know of him
+    assert (presence.told(ALICE), presence.told(BOB)) == (ONLINE, GONE)
 
 
 def test_a_user_at_several_centers_is_gone_when_the_last_of_them_says_so() -> None:
@@ -106,4 +143,15 @@ def test_what_a_dead_center_said_ends_with_it() -> None:
     hearsay.hear(1, ALICE, ONLINE)
     hearsay.hear(1, BOB, ONLINE)
     hearsay.hear(2, BOB, ONLINE)
-    assert hearsay.forget(1) == {ALICE: GONE}
+    assert hearsay.forget(1) == [ALICE]
+    assert (hearsay.of(ALICE), hearsay.of(BOB)) == (GONE, ONLINE)
+
+
+def test_what_a_center_does_not_say_again_on_a_new_link_ends() -> None:
+    hearsay = Hearsay()
+    hearsay.hear(1, ALICE, ONLINE)
+    hearsay.hear(1, BOB, ONLINE)
+    number = hearsay.begin_round(1)
+    assert not hearsay.hear(1, BOB, ONLINE)
+    assert hearsay.forget(1, number) == [ALICE]
+    assert (hearsay.of(ALICE), hearsay.of(BOB)) == (GONE, ONLINE)

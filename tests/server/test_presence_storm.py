@@ -8,8 +8,9 @@ from typing import Any, cast
 
 from myim_server.chat.circles import Circle, Circles
 from myim_server.chat.inboxes import Inboxes
+from myim_server.chat.online_questions import PresenceParts
 from myim_server.chat.presence import ONLINE, Seen
-from myim_server.chat.presence_hall import HallParts, PresenceHall
+from myim_server.chat.presence_hall import PresenceHall
 from myim_wire.messages import Command, decode_messages
 from myim_wire.presence_contents import PresenceChanged
 
@@ -46,7 +47,7 @@ class Place:
         self.parties: dict[int, Any] = {}
         inboxes = Inboxes()
         mesh = SimpleNamespace(linked=tuple, send=None)
-        parts = HallParts(CENTER, self.parties, inboxes, cast(Any, mesh), self.clock.later, lambda: self.clock.now, lambda: True)
+        parts = PresenceParts(CENTER, self.parties, inboxes, cast(Any, mesh), self.clock.later, lambda: self.clock.now, lambda: True)
         circles = Circles(cast(Any, None), cast(Any, None), cast(Any, None))
         self.hall = PresenceHall(parts, circles, 1.0)
         for row in rows:
@@ -62,7 +63,7 @@ class Place:
 
     def come(self, user: int) -> None:
         """A session is there."""
-        self.hall.presence.begin(user, 0, Seen(ONLINE))
+        self.hall.presence.begin(user, 0, Seen(ONLINE), self.clock.now)
         self.hall._tell_soon(0.1)
 
     def heard(self, user: int) -> list[int]:
