@@ -192,11 +192,13 @@ class GroupHall:
         self.on_news(news)
 
     def give_news(self, change: GroupChanged, is_for_members: bool, users: Sequence[int]) -> None:
-        """Tell of a change to those who are here; `users` besides, once."""
+        """Tell of a change to those who are here; `users` besides, once. Who invites somebody that blocks him is not heard (F-16)."""
         data = encode_message(Command.GROUP, 0, 0, change.group, 0, change.encode())
         if is_for_members:
             self.rooms.tell(change.group, data)
         for user in users:
+            if change.event == "invited" and self._inboxes.blocks(user, change.actor):
+                continue
             if not (is_for_members and self.rooms.is_here(change.group, user)):
                 for send in self._sends_of(user):
                     send(data)

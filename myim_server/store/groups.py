@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select, union
+from sqlalchemy import Connection, Select, insert, or_, select, union
 
 from myim_server.refusals import StoreUnavailable
 from myim_server.store import group_rows, group_sql, offline_sql
@@ -17,7 +17,7 @@ from myim_server.store.group_changes import Change
 from myim_server.store.group_edits import edit
 from myim_server.store.group_rows import Listed
 from myim_server.store.group_values import JOINS, KINDS, ROLES, Group, Member, Pending, Standing, View
-from myim_server.store.schema import chat_groups, group_members, group_pending, signed, unsigned, users
+from myim_server.store.schema import blocks, chat_groups, group_members, group_pending, signed, unsigned, users
 
 ATTEMPTS = 20
 # Of more users than these all members are read.
@@ -107,10 +107,15 @@ class Groups:
         return None if row is None else group_rows.listed(row)
 
     def of_user(self, user: int, after: int, limit: int) -> list[Listed]:
-        """The groups where the user is a member or is pending, above the id `after`, ascending; yields."""
+        """The groups where the user is a member or is pending, above the id `after`, ascending; yields.
+
+        But for invitations by those whom the user blocks: they are open for whoever else looks (F-16).
+        """
         if after > _LAST_ID:
             return []
-        ids = union(_ids(group_members, user, after), _ids(group_pending, user, after)).subquery()
+        unwanted = select(blocks.c.blocked).where(blocks.c.user == user, blocks.c.blocked == group_pending.c.asked_by).exists()
+        pending = _ids(group_pending, user, after).where(or_(group_pending.c.kind != KINDS.index("invited"), ~unwanted))
+        ids = union(_ids(group_members, user, after), pending).subquery()
         source = ids.join(chat_groups, chat_groups.c.id == ids.c.chat_group)
         statement = group_rows.listing(user, source).order_by(chat_groups.c.id).limit(limit)
         return [group_rows.listed(row) for row in self._database.read(lambda connection: connection.execute(statement).all())]

@@ -10,6 +10,7 @@ import pytest
 
 from myim_server.node import Node
 from myim_wire.errors import ErrorCode
+from myim_wire.friend_requests import Block, Unblock
 from myim_wire.group_contents import GroupPage, MemberPage, PendingPage
 from myim_wire.group_requests import (
     Approve,
@@ -202,6 +203,23 @@ def test_a_group_by_invitation_cannot_be_told_from_none(node: Node, alice: Perso
     for request in (Join(), Leave(), Describe(), ListMembers(), ListPending(), Invite((bob.user,)), Remove(alice.user), Dissolve()):
         there, nowhere = two.request(group, request), two.request(4711, request)
         assert there.content == nowhere.content
+
+
+def test_who_is_blocked_invites_unheard_and_learns_nothing_by_it(node: Node, alice: Person, bob: Person, carol: Person) -> None:
+    one, two, three = Member(node, alice), Member(node, bob), Member(node, carol)
+    two.ask(Command.FRIEND_CHANGE, Block(alice.user).encode())
+    group = one.state(0, Create("spam", invited=(bob.user,))).group
+    for person in (bob, carol):
+        one.state(group, Invite((person.user,)))
+    three.next_change("invited", carol.user)
+    listed = PendingPage.decode(one.request(group, ListPending()).content).pending
+    assert {pending.user for pending in listed} == {bob.user, carol.user}
+    assert GroupPage.decode(two.request(0, ListGroups()).content).groups == ()
+    assert not [message for message in two.inbox if message.command == Command.GROUP]
+    two.ask(Command.FRIEND_CHANGE, Unblock(alice.user).encode())
+    assert [state.group for state in GroupPage.decode(two.request(0, ListGroups()).content).groups] == [group]
+    one.state(0, Create("tea", invited=(bob.user,)))
+    two.next_change("invited", bob.user)
 
 
 def test_a_qos_0_message_reaches_who_is_online_and_is_not_stored(node: Node, alice: Person, bob: Person) -> None:

@@ -6,8 +6,10 @@ import gevent
 import pytest
 
 from myim_server.store.engine import Store, StoreSettings, open_store
+from myim_server.store.friend_changes import Blocked, Unblocked
 from myim_server.store.group_changes import Added, Altered, Asked, Change, MuteSet, Removed, RoleSet, Unasked
 from myim_server.store.group_values import Group, Member, Pending, Standing, View
+from tests.store import friends
 from tests.store.groups import ask, change, dissolve, group_of, join, leave, member_of, new_group, say
 from tests.store.messages import T0, time_of
 
@@ -235,3 +237,18 @@ def test_nobody_and_nothing_is_asked_for_in_vain(store: Store, users: list[int])
     group = new_group(store, users[0])
     assert store.groups.members_among(group, [HUGE, 0]) == (1, {})
     assert store.groups.of_user(HUGE, 0, 10) == []
+
+
+def test_an_invitation_by_who_is_blocked_is_in_no_list_of_ones_own_till_he_is_not(store: Store, users: list[int]) -> None:
+    group, other = new_group(store, users[0]), new_group(store, users[2], number=1)
+    for asked, by in ((group, users[0]), (other, users[2])):
+        change(store, asked, Asked(users[1], "invited", by, ""))
+    friends.change(store, users[1], users[0], Blocked())
+    assert [one.id for one, _, _ in store.groups.of_user(users[1], 0, 10)] == [other]
+    assert [one.user for one in store.groups.pending(group, 0, 10)] == [users[1]]
+    change(store, group, Added(users[1], "member"))
+    assert {one.id for one, _, _ in store.groups.of_user(users[1], 0, 10)} == {group, other}
+    friends.change(store, users[1], users[2], Blocked())
+    assert [one.id for one, _, _ in store.groups.of_user(users[1], 0, 10)] == [group]
+    friends.change(store, users[1], users[2], Unblocked())
+    assert len(store.groups.of_user(users[1], 0, 10)) == 2
