@@ -93,6 +93,10 @@ class Pace:
         self._requests = 2 * rate  # what was refused is not held against it twice
         return self._slow_down()
 
+    def charge(self, weight: int) -> None:
+        """A request turned out to cost as much as so many more: they are held against the next ones."""
+        self._requests += weight
+
     def is_sending_too_fast(self, coming: int, now: float) -> bool:
         """Counts messages; whether they are too many. SessionRefused SLOW_DOWN after many of those."""
         rate = self._limits.messages_per_second

@@ -85,8 +85,9 @@ class FriendDesk:
 
     # ------------------------------------------------------------------ changes
 
-    def change(self, user: int, slot: int, request: asked.FriendChangeRequest) -> bytes:
-        """The content of the reply to a FRIEND_CHANGE from a terminal; RequestRefused, STORE_UNAVAILABLE among them (blocks)."""
+    def change(self, user: int, slot: int, request: asked.FriendChangeRequest) -> tuple[bytes, int]:
+        """The content of the reply to a FRIEND_CHANGE from a terminal, and how many friends had to be hashed for it; RequestRefused,
+        STORE_UNAVAILABLE among them (blocks)."""
         other = getattr(request, "user", None)
         if other == user:
             raise RequestRefused(ErrorCode.BAD_COMMAND, "one is no friend of oneself", field="user")
@@ -97,7 +98,7 @@ class FriendDesk:
             raise rules.not_allowed()
         if outcome.changes:
             self._tell(news_of(user << 6 | slot, outcome))
-        return told.Changed(*self._roots.of(user)).encode()
+        return told.Changed(*self._roots.of(user)).encode(), outcome.view.friends if outcome.versions else 0
 
     def _decision(self, request: asked.FriendChangeRequest) -> Decide:
         limits = self._limits

@@ -30,6 +30,8 @@ from myim_wire.messages import ERROR, REPLY, Command, Message, decode_messages, 
 class FakeSession:
     """A terminal that keeps what it is told."""
 
+    connection_id = "of a test"
+
     def __init__(self, user: int, slot: int, number: int) -> None:
         self.user, self.slot, self.key = user, slot, user << 6 | slot
         self.incarnation = (1, number)
