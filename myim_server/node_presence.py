@@ -29,6 +29,7 @@ from myim_wire import friend_peer_messages as wire
 from myim_wire.friend_contents import FriendChanged, decode_friend_push
 from myim_wire.messages import Command, encode_message
 
+_AGAIN_SECONDS = 1.0  # after a link took no more
 _ONLY_CIRCLES = 0  # the version of a push that no terminal is given: friends or blocks changed, and nothing that is shown
 
 
@@ -49,6 +50,7 @@ class PresenceRole(NamedTuple):
     friends: FriendHall
     held: HeldReceipts
     post: Post
+    later: Callable[[float, Callable[[], None]], Any]
 
     def serve(self, peers: Peers, groups: GroupPeers) -> None:
         """Take what other centers say of presence and of friends."""
@@ -68,13 +70,20 @@ class PresenceRole(NamedTuple):
             self._tell([user], push)
         if news.may_hear is not None or news.is_blocked is not None:
             self._tell(sorted(news.pair), FriendChanged("list", _ONLY_CIRCLES, 0))
+            if news.is_blocked:
+                self.hall.circles.note_block(*news.pair)
             for user in news.pair:
                 self.hall.circle_changed(user)
 
     def _tell(self, users: Sequence[int], push: FriendChanged) -> None:
         message = wire.encode_friend_told(users, push.encode())
         for center in self.post.linked():
-            self.post.mesh.send(center, message, is_urgent=True)
+            self._say(center, message, push.version == _ONLY_CIRCLES)
+
+    def _say(self, center: int, message: bytes, is_needed: bool) -> None:
+        """is_needed: else a terminal finds out by itself. (On a new link everything is read anew.)"""
+        if not self.post.mesh.send(center, message, is_urgent=True) and is_needed and center in self.post.linked():
+            self.later(_AGAIN_SECONDS, lambda: self._say(center, message, is_needed))
 
     def _friend_told(self, center: int, message: bytes) -> None:
         users, content = wire.decode_friend_told(message)
@@ -107,6 +116,6 @@ def build_presence(
     hall.on_blocked = lambda user, senders: router.carry_out(router.inboxes.hide(user, senders))
     held = HeldReceipts(store.receipts, hall.is_visible, router.backlog.tell_of_receipts, gevent.spawn)
     hall.on_visible = held.release
-    role = PresenceRole(hall, PresenceCommands(hall, requests), friends, held, post)
+    role = PresenceRole(hall, PresenceCommands(hall, requests), friends, held, post, settings.later)
     friends.on_news = role.news
     return role

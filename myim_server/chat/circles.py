@@ -101,6 +101,13 @@ class Circles:
             except Exception:  # of one who waited; the others are told all the same
                 structlog.get_logger(__name__).exception("circle_listener_failed")
 
+    def note_block(self, user: int, other: int) -> None:
+        """The user blocks this one from now on: it holds before the store was asked again."""
+        before = self._known.get(user)
+        if before is not None and other not in before.blocked:
+            self._known[user] = now = before._replace(blocked=before.blocked | {other})
+            self.on_read(user, before, now)
+
     def forget(self, user: int) -> None:
         """The user has no session here any more, and nothing is to be told of it."""
         self._known.pop(user, None)

@@ -241,7 +241,20 @@ class PresenceHall:
             for part in wire.parted(told):
                 message = wire.encode_presence_told(part)
                 for center in centers:
-                    self._parts.mesh.send(center, message)
+                    if not self._parts.mesh.send(center, message):
+                        self._send_later(center, part)
+
+    def _send_later(self, center: int, part: Sequence[Told]) -> None:
+        """What a link did not take, as it is then; a new link is told everything."""
+
+        def send() -> None:
+            if center in self._parts.mesh.linked():
+                self._send([self._as_it_is(one) for one in part], [center])
+
+        self._parts.later(_AGAIN_SECONDS, send)
+
+    def _as_it_is(self, one: Told) -> Told:
+        return self._as_told(one.user, self.presence.told(one.user), self.circles.of(one.user).friends or one.friends)
 
     def _told(self, center: int, message: bytes) -> None:
         for one in wire.decode_presence_told(message):

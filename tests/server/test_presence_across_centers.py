@@ -86,16 +86,18 @@ def wavering(presences: Presences, center: FakeCenter) -> Wavering:
     return table
 
 
-def test_a_block_that_the_store_did_not_show_at_first_holds_when_it_does(town: Town, presences: Presences, one: FakeCenter) -> None:
-    presences.come(one, town.bob)
-    table = wavering(presences, one)
+def test_a_block_that_the_store_did_not_show_at_first_holds_when_it_does(
+    town: Town, presences: Presences, one: FakeCenter, two: FakeCenter
+) -> None:
+    presences.come(two, town.bob)
+    table = wavering(presences, two)
     table.is_away = True
     presences.block(one, town.bob, town.alice)
     presences.wait()
-    assert table.reads > 1 and not is_blocked(presences, one, town.bob, town.alice)
+    assert table.reads > 1 and not is_blocked(presences, two, town.bob, town.alice)
     table.is_away = False
     presences.wait()
-    assert is_blocked(presences, one, town.bob, town.alice)
+    assert is_blocked(presences, two, town.bob, town.alice)
 
 
 def test_a_block_made_while_the_circle_of_a_new_session_is_read_holds_for_it(town: Town, presences: Presences, one: FakeCenter) -> None:
@@ -212,6 +214,55 @@ def test_what_a_new_link_did_not_take_it_is_told_later_as_it_is_then(
     two.line.is_full_to = set()
     presences.wait()
     assert told(alice) == [(town.bob, "busy")]
+
+
+def test_what_a_link_did_not_take_it_is_told_later_as_it_is_then(
+    town: Town, presences: Presences, one: FakeCenter, two: FakeCenter
+) -> None:
+    presences.befriend((town.alice, town.bob), (town.alice, town.carol))
+    alice, _ = presences.come(one, town.alice)
+    _, bobs = presences.come(two, town.bob)
+    _, carols = presences.come(two, town.carol)
+    presences.wait()
+    alice.told.clear()
+    two.line.is_full_to = {1}
+    two.router.go_offline(carols.session)
+    for state in ("busy", "away"):
+        presences.say(two, bobs, state)
+        presences.wait(GRACE)
+    assert told(alice) == []
+    two.line.is_full_to = set()
+    presences.wait()
+    assert sorted(told(alice)) == sorted([(town.bob, "away"), (town.carol, "offline")])
+    two.line.is_full_to = {1}
+    presences.say(two, bobs, "busy")
+    presences.wait(0.5)
+    two.line.is_full_to = set()
+    presences.say(two, bobs, "away")
+    presences.wait(3)
+    assert len(told(alice)) == 2  # the old news did not come behind the new
+
+
+def test_a_block_that_a_link_did_not_take_is_told_later(town: Town, presences: Presences, one: FakeCenter, two: FakeCenter) -> None:
+    presences.come(two, town.bob)
+    send, one.line.send = one.line.send, lambda node, message, is_urgent=False: False  # type: ignore[method-assign]
+    presences.block(one, town.bob, town.alice)
+    presences.wait()
+    assert not is_blocked(presences, two, town.bob, town.alice)
+    one.line.send = send  # type: ignore[method-assign]
+    presences.wait()
+    assert is_blocked(presences, two, town.bob, town.alice)
+
+
+def test_a_block_holds_at_its_center_before_it_is_answered(town: Town, presences: Presences, one: FakeCenter) -> None:
+    alice, hers = one.come(town.alice)
+    bob, _ = presences.come(one, town.bob)
+    news = presences.news_of_block(town.bob, town.alice)
+    presences.roles[1].friends.tell(news)
+    (time,) = one.write(hers, town.bob, b"let me in")
+    town.settle(lambda: alice.settled.get(time) == STORED)
+    presences.wait()
+    assert bob.bodies == []
 
 
 def test_who_is_invisible_from_the_start_is_so_before_he_asks_for_what_is_stored(
