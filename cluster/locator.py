@@ -173,6 +173,12 @@ class Locator:
         if len(self._doubts) > self._bounds.doubts:
             self._doubts.popitem(last=False)
 
+    def keep_shortly(self, user: int) -> None:
+        """For who asked it is as if the user were nowhere: so the answer is kept no longer than that would be, and asked for as often."""
+        entry = self._cache.get(user)
+        if entry is not None:
+            entry.until = min(entry.until, self._now() + NOBODY_SECONDS)
+
     def note(self, user: int, place: Place) -> None:
         """A center says that the user came there: if the cache does not know it, ask anew next time."""
         entry = self._cache.get(user)

@@ -235,13 +235,14 @@ class Router:
         return bool(self.inboxes.of(lane.target)) and not (lane.queue and self.inboxes.hides(lane.target, lane.user))
 
     def _found(self, lane: Lane, attempt: int, places: Sequence[Place]) -> None:
-        now = self._now()
         centers = self.ways.to(lane, places) if lane.queue else self.post.reachable(places)  # a poke is always worth it
         if self._is_seen_here(lane):
             centers = [self.node_id]
+        elif places and not centers and self._finder is not None:
+            self._finder.keep_shortly(lane.target)
         if attempt == lane.attempt:
             lane.bound_inbox = centers  # of a lane that goes to another center: where else the target is
-        self.carry_out(lane.found(attempt, centers[0] if centers else None, now))
+        self.carry_out(lane.found(attempt, centers[0] if centers else None, self._now()))
         self._forget_if_gone(lane)
 
     def _forward(self, action: owner_side.Forward) -> None:

@@ -73,6 +73,19 @@ def test_a_doubted_answer_is_asked_for_anew_and_the_doubted_place_comes_last(wor
     assert world.found(ANN) == [wrong, right]
 
 
+def test_what_is_as_if_nobody_were_there_is_kept_as_long_as_that(world: World) -> None:
+    world.directory.publish(ANN, place())
+    world.found(ANN)
+    world.time += 5.0
+    for _ in range(3):  # to say it again does not make it longer, while the answer lasts
+        world.locator.keep_shortly(ANN)
+        world.locator.keep_shortly(BOB)
+        world.time += 0.3
+        assert world.found(ANN) == [place()] and len(world.directory.questions) == 1
+    world.time += 0.2
+    assert world.found(ANN) == [place()] and len(world.directory.questions) == 2
+
+
 @pytest.mark.parametrize("world", [Bounds(doubts=3)], indirect=True)
 def test_doubts_are_bounded(world: World) -> None:
     for user in range(10):

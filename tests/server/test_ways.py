@@ -37,6 +37,25 @@ def test_who_was_not_to_be_seen_at_a_center_is_for_a_while_no_hop_further_away_t
     assert opened(town) == [2]
 
 
+def test_who_is_not_to_be_seen_is_looked_for_as_often_as_who_is_absent(town: Town, one: FakeCenter, two: FakeCenter) -> None:
+    alice, hers = one.come(town.alice)
+    bob, his = two.come(town.bob)
+    (time,) = one.write(hers, town.bob, b"while he is seen")
+    town.settle(lambda: bob.bodies)
+    two.confirm(his, (town.alice, time))
+    town.settle(lambda: time in alice.settled)
+    two.router.inboxes.hides = one.router.inboxes.hides = lambda target, sender: target in (town.bob, town.carol)
+    two.router.carry_out(two.router.inboxes.hide(town.bob))
+    for number, kept in ((2, 0), (3, 1), (4, 2)):  # the first finds out, the others know
+        one.write(hers, town.bob, b"later", first=number)
+        town.settle(lambda number=number: len(alice.settled) == number)  # type: ignore[misc]
+        assert one.finder.kept_shortly == [town.bob] * kept
+    one.come(town.carol)
+    one.write(hers, town.carol, b"to who hides here", first=9)
+    town.settle(lambda: len(alice.settled) == 5)
+    assert one.finder.kept_shortly[2:] == [town.carol]
+
+
 def test_how_many_are_remembered_is_bounded(town: Town, one: FakeCenter) -> None:
     ways = one.router.ways
     lane = one.router.lanes.lane(town.alice, 0, town.bob)

@@ -93,6 +93,7 @@ class DictFinder:
         self._town = town
         self.wrong: dict[int, list[Place]] = {}
         self.doubts: list[tuple[int, int]] = []
+        self.kept_shortly: list[int] = []
 
     def known(self, user: int) -> Sequence[Place] | None:
         """Nothing is cached."""
@@ -106,6 +107,10 @@ class DictFinder:
     def doubt(self, user: int, center: int) -> None:
         """Noted."""
         self.doubts.append((user, center))
+
+    def keep_shortly(self, user: int) -> None:
+        """Noted."""
+        self.kept_shortly.append(user)
 
     def note(self, user: int, place: Place) -> None: ...
     def forget_center(self, center: int) -> None: ...
