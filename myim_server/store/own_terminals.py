@@ -1,9 +1,11 @@
 """A user's terminals as their owner sees them: listed, renamed, logged out, and the warnings of new ones.
 
 What must not live here: admitting a terminal (`terminals`), and who is told when. A warning stands until a terminal acknowledges it that
-the owner knows already, or that was there before: who stole a password must not silence the warning of its own terminal.
+the owner knows already, or that was there before, or until another terminal revokes the new one, which is a stranger then: it is new again
+should it come back. So who stole a password always has a terminal whose warning stands, whatever its terminals do to each other.
 """
 
+import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ from myim_server.store.schema import terminals
 from myim_server.store.terminals import NoSuchTerminal
 
 ASKED_AT_ONCE = 300
+_KEY_BYTES = 32
 
 
 class OwnTerminal(NamedTuple):
@@ -73,17 +76,22 @@ class OwnTerminals:
     def revoke(self, user_id: int, slot: int | None, asking: int) -> int:
         """Revokes the tickets of this terminal, or (None) of all but the asking one, and tells the centers by the change log; how many.
 
-        Those that are revoked already are passed over; a warning of one is over by that. Raises NoSuchTerminal; yields.
+        Of those that are revoked already nothing is told again. One whose warning stands is forgotten: the warning is over, and its next
+        login is that of a new terminal; but not if it revokes itself. Raises NoSuchTerminal; yields.
         """
 
         def revoke(connection: Connection) -> int:
             rows = connection.execute(_locked(user_id)).all()
             if slot is not None and not any(row.slot == slot for row in rows):
                 raise NoSuchTerminal(user_id, slot)
-            gone = [row for row in rows if not row.is_revoked and (row.slot != asking if slot is None else row.slot == slot)]
-            for row in gone:
-                values = {"generation": row.generation + 1, "is_revoked": True, "is_told": True}
-                connection.execute(update(terminals).where(*_at(user_id, row.slot)).values(values))
+            named = [row for row in rows if (row.slot != asking if slot is None else row.slot == slot)]
+            for row in named:
+                values = {} if row.is_revoked else {"generation": row.generation + 1, "is_revoked": True}
+                if not row.is_told and row.slot != asking:
+                    values |= {"is_told": True, "terminal_key": secrets.token_bytes(_KEY_BYTES)}  # nobody's
+                if values:
+                    connection.execute(update(terminals).where(*_at(user_id, row.slot)).values(values))
+            gone = [row for row in named if not row.is_revoked]
             if gone:
                 self._changes.append(connection, [Raised(user_id, row.slot, row.generation + 1) for row in gone])
             return len(gone)

@@ -12,7 +12,7 @@ from myim_server.node import Node
 from myim_wire.account_contents import Acknowledge, ListTerminals, RenameTerminal, RevokeTerminal
 from myim_wire.errors import ErrorCode, ReportedError
 from myim_wire.login_flights import Granted, Refused
-from myim_wire.messages import Command
+from myim_wire.messages import QOS1, Command, encode_message
 from tests.server.account_terminals import PASSWORD, Device, Owner, here
 from tests.server.running import Person, make_person, online, start_node, wait_until
 
@@ -174,14 +174,28 @@ def test_logins_are_listed_the_latest_first_in_pages(node: Node, first: Owner, l
 def test_a_revoked_terminal_is_cut_off_at_once_and_its_token_is_worth_nothing(node: Node, first: Owner, phone: Device) -> None:
     person = phone.person("login", "ann")
     second = here(node, person)
+    assert first.warning().slot == 1
     page = first.terminals(RevokeTerminal(1))
     assert (page.terminals[1].is_online, page.terminals[1].is_revoked, page.terminals[1].is_new) == (False, True, False)
     assert second.is_cut_off() is ErrorCode.TOKEN_REVOKED
     with pytest.raises(ReportedError) as refused:
         here(node, person, 2)
     assert refused.value.code is ErrorCode.TOKEN_REVOKED
+    assert phone.person("login", "ann").slot == 2  # nobody vouched for it, so it is a stranger still
+    assert first.warning().slot == 2
+    first.terminals(Acknowledge(2))
+    first.terminals(RevokeTerminal(2))
     here(node, phone.person("login", "ann"))
-    assert first.terminals().terminals[1].is_revoked is False
+    assert first.terminals().terminals[2].is_revoked is False
+
+
+def test_a_new_terminal_that_logs_itself_out_and_in_again_is_warned_of_all_the_same(node: Node, laptop: Device, phone: Device) -> None:
+    person = laptop.person("register", "ann")
+    second = here(node, phone.person("login", "ann"))
+    second.say(encode_message(Command.ACCOUNT, QOS1, second.person.user, 0, second.name(), RevokeTerminal(1).encode()))
+    assert second.is_cut_off() is ErrorCode.TOKEN_REVOKED  # perhaps before it is answered
+    phone.grant("login", "ann")
+    assert here(node, person).warning().name == "phone"
 
 
 def test_all_others_are_revoked_at_once_and_the_asker_goes_on(node: Node, first: Owner, phone: Device) -> None:

@@ -80,11 +80,46 @@ def test_a_revocation_raises_generations_and_tells_the_log_once(store: Store, us
     assert store.own_terminals.revoke(users[0], None, asking=0) == 1
     assert store.terminals.raised_since(since)[0] == [Raised(users[0], 1, 2), Raised(users[0], 2, 2)]
     assert [(one.is_revoked, one.is_told) for one in store.own_terminals.of(users[0])] == [(False, True), (True, True), (True, True)]
-    assert admit(store, users[0], 2, T0 + 9).generation == 3
-    assert not store.own_terminals.of(users[0])[1].is_revoked
     assert store.own_terminals.revoke(users[0], 0, asking=0) == 1  # oneself, too
     with pytest.raises(NoSuchTerminal):
         store.own_terminals.revoke(users[0], 9, asking=0)
+
+
+def test_a_known_terminal_that_was_revoked_comes_back_as_itself_and_an_unknown_one_as_a_new_one(store: Store, users: list[int]) -> None:
+    for number in (1, 2, 3):
+        admit(store, users[0], number, T0 + number)
+    store.own_terminals.acknowledge(users[0], 1, asking=0)
+    assert store.own_terminals.revoke(users[0], None, asking=0) == 2
+    again = admit(store, users[0], 2, T0 + 9)
+    assert (again.slot, again.generation, again.is_new_terminal) == (1, 3, False)
+    assert store.own_terminals.unknown([users[0]]) == {}
+    stranger = admit(store, users[0], 3, T0 + 10)
+    assert (stranger.slot, stranger.is_new_terminal) == (3, True)
+    assert store.own_terminals.unknown([users[0]]) == {users[0]: [Unknown(3, "terminal 3", "10.0.0.3", T0 + 10)]}
+
+
+def test_a_new_terminal_does_not_silence_its_warning_by_revoking_itself(store: Store, users: list[int]) -> None:
+    admit(store, users[0], 1, T0 + 1)
+    admit(store, users[0], 2, T0 + 2)
+    warning = {users[0]: [Unknown(1, "terminal 2", "10.0.0.2", T0 + 2)]}
+    assert store.own_terminals.revoke(users[0], 1, asking=1) == 1
+    assert store.own_terminals.unknown([users[0]]) == warning
+    assert admit(store, users[0], 2, T0 + 9).slot == 1
+    assert store.own_terminals.unknown([users[0]]) == warning
+    # with the help of another of its kind either
+    admit(store, users[0], 3, T0 + 10)
+    assert store.own_terminals.revoke(users[0], 1, asking=2) == 1
+    assert [one.slot for one in store.own_terminals.unknown([users[0]])[users[0]]] == [2]
+    assert admit(store, users[0], 2, T0 + 11).is_new_terminal
+
+
+def test_a_warning_of_a_terminal_that_a_new_password_logged_out_ends_by_revoking_it(store: Store, users: list[int]) -> None:
+    admit(store, users[0], 1, T0 + 1)
+    admit(store, users[0], 2, T0 + 2)
+    store.accounts.raise_generation(users[0])
+    assert list(store.own_terminals.unknown([users[0]])) == [users[0]]
+    assert store.own_terminals.revoke(users[0], 1, asking=0) == 0
+    assert store.own_terminals.unknown([users[0]]) == {}
 
 
 def test_what_an_operator_revokes_is_shown_as_revoked(store: Store, users: list[int]) -> None:
