@@ -31,15 +31,16 @@ class AccountParts(NamedTuple):
 
 
 class _Exporting:
-    """One session's export: how far it is."""
+    """One session's export: how far it is; is_over: its last part was asked for."""
 
-    __slots__ = ("parts", "number", "answer", "is_running", "asked_at")
+    __slots__ = ("parts", "number", "answer", "is_running", "is_over", "asked_at")
 
     def __init__(self, parts: Iterator[ExportPart]) -> None:
         self.parts = parts
         self.number = -1
         self.answer = b""
         self.is_running = False
+        self.is_over = False
         self.asked_at = 0.0
 
     def part(self, number: int) -> bytes:
@@ -48,7 +49,7 @@ class _Exporting:
             part = next(self.parts, None)
             if part is None:
                 raise _not_that_part()
-            self.number, self.answer = number, part.encode()
+            self.number, self.answer, self.is_over = number, part.encode(), part.is_last
         return self.answer
 
 
@@ -84,7 +85,7 @@ class AccountCommands:
         exporting = self._exports.get(talk)
         if exporting is not None and exporting.is_running:
             raise RequestRefused(ErrorCode.SLOW_DOWN, "a part of the export is under way", retry_ms=1000)
-        if part == 0 and (exporting is None or exporting.number != 0):
+        if part == 0:  # anew, though part 0 may be the last answered: all may be another by now
             exporting = self._begin(talk, now)
         if exporting is None or part not in (exporting.number, exporting.number + 1):
             raise _not_that_part()
@@ -94,15 +95,16 @@ class AccountCommands:
 
     def _begin(self, talk: Talk, now: float) -> _Exporting:
         if talk not in self._exports and len(self._exports) >= MOST_EXPORTS:
-            self._drop_an_idle_one(now)
+            self._drop_one(now)
         self._metrics.exports += 1
         exporting = self._exports[talk] = _Exporting(self._parts.begin_export(talk.party.session.user))
         return exporting
 
-    def _drop_an_idle_one(self, now: float) -> None:
-        idlest = min(self._exports, key=lambda talk: self._exports[talk].asked_at)
+    def _drop_one(self, now: float) -> None:
+        """One that is over, else one that nobody goes on with."""
+        idlest = min(self._exports, key=lambda talk: (not self._exports[talk].is_over, self._exports[talk].asked_at))
         exporting = self._exports[idlest]
-        if exporting.is_running or now - exporting.asked_at < IDLE_SECONDS:
+        if exporting.is_running or (not exporting.is_over and now - exporting.asked_at < IDLE_SECONDS):
             raise RequestRefused(ErrorCode.BUSY, "too many export at once", retry_ms=5000)
         del self._exports[idlest]
 

@@ -126,7 +126,17 @@ def test_a_part_may_be_asked_for_again_and_none_left_out(node: Node, store: Stor
     assert owner.refusal(Export(parts)) is ErrorCode.BAD_COMMAND
 
 
-def test_exports_under_way_are_bounded_and_an_idle_one_makes_room(node: Node, ann: Person, bob: Person) -> None:
+def test_a_second_export_of_one_session_is_of_its_own_time(node: Node, store: Store, ann: Person, bob: Person) -> None:
+    owner = here(node, ann)
+    before = exported(owner)
+    befriend(store, ann.user, bob.user)
+    after = exported(owner)
+    assert (before["friends"], [one["name"] for one in after["friends"]]) == ([], ["bob"])
+    assert after["exported"] > before["exported"]
+
+
+def test_exports_under_way_are_bounded_and_an_idle_one_makes_room(node: Node, store: Store, ann: Person, bob: Person) -> None:
+    store.offline.insert([message(ann.user, bob.user, number, body=b"x" * 30_000) for number in range(3)])
     role = node._role
     assert role is not None
     commands = role.accounts.commands
@@ -139,6 +149,9 @@ def test_exports_under_way_are_bounded_and_an_idle_one_makes_room(node: Node, an
     assert other.refusal(Export(0)) is ErrorCode.BUSY
     exporting.asked_at -= 61
     assert other.part(0).part == 0
+    assert len(commands._exports) == MOST_EXPORTS
+    exporting.asked_at += 61
+    assert here(node, make_person(node, "eve")).part(0).is_last  # bob's is over, and makes room at once
     assert len(commands._exports) == MOST_EXPORTS
 
 
