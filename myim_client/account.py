@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
-from myim_client.errors import WithinTransaction
+from myim_client.errors import RequestRefused, WithinTransaction
 from myim_client.questions import Question
 from myim_wire import account_contents as asked
 from myim_wire.account_contents import AccountRequest, ExportPart, ListedLogin, ListedTerminal, LoginPage, TerminalPage
-from myim_wire.errors import LocalProtocolError
+from myim_wire.errors import ErrorCode, LocalProtocolError
 from myim_wire.messages import Command
 
 ANSWER_SECONDS = 10.0
+MOST_SLOW_DOWNS = 10  # one behind the other
+LEAST_PAUSE_SECONDS = 0.05
+Answered = TypeVar("Answered")
 
 
 class OwnAccount:
@@ -58,7 +63,7 @@ class OwnAccount:
         """The logins by password, the latest first; asked for by the page as one goes on."""
         before = 0
         while True:
-            page = LoginPage.decode(self._answer(asked.ListLogins(before)))
+            page = self._answer(asked.ListLogins(before), LoginPage.decode)
             yield from page.logins
             if not page.is_more or not page.logins:
                 return
@@ -96,23 +101,34 @@ class OwnAccount:
     def _parts(self) -> Iterator[bytes]:
         number = 0
         while True:
-            part = ExportPart.decode(self._answer(asked.Export(number)))
+            part = self._part(number)
             yield part.data
             if part.is_last:
                 return
             number += 1
 
-    def _terminals(self, request: AccountRequest) -> list[ListedTerminal]:
-        return list(TerminalPage.decode(self._answer(request)).terminals)
+    def _part(self, number: int) -> ExportPart:
+        """A part; a large export that is fetched quickly comes to be told to slow down, and does."""
+        for _ in range(MOST_SLOW_DOWNS):
+            try:
+                return self._answer(asked.Export(number), ExportPart.decode)
+            except RequestRefused as refusal:
+                if refusal.code != ErrorCode.SLOW_DOWN:
+                    raise
+                time.sleep(max(LEAST_PAUSE_SECONDS, refusal.retry_ms / 1000.0))
+        return self._answer(asked.Export(number), ExportPart.decode)
 
-    def _answer(self, request: AccountRequest) -> bytes:
+    def _terminals(self, request: AccountRequest) -> list[ListedTerminal]:
+        return list(self._answer(request, TerminalPage.decode).terminals)
+
+    def _answer(self, request: AccountRequest, decode: Callable[[bytes], Answered]) -> Answered:
         self._check_outside()
         try:
             question = self._ask(Command.ACCOUNT, request.encode())
         except LocalProtocolError as error:
             raise ValueError(str(error)) from None
         self._flush()
-        return question.wait(ANSWER_SECONDS)
+        return question.wait_for(decode, ANSWER_SECONDS)
 
     def _check_outside(self) -> None:
         if self._is_within():

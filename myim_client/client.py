@@ -328,7 +328,7 @@ class Client:
         question = self._ask_for(name)
         self._journey.flush()
         try:
-            return FoundUser.decode(question.wait(LOOKUP_SECONDS))
+            return question.wait_for(FoundUser.decode, LOOKUP_SECONDS)
         except RequestRefused as error:
             if error.code == ErrorCode.NOT_ALLOWED:
                 raise NameUnknown(f"there is no user {name!r}") from None
@@ -354,7 +354,11 @@ class Client:
 
     def _log_in_again(self) -> None:
         assert self._password is not None
-        self._log_in_as("login", self._password())
+        try:
+            password = self._password()
+        except Exception as error:  # the application's: it must not end the client's thread
+            raise LoginNeeded(f"the application gives no password: {type(error).__name__}") from error
+        self._log_in_as("login", password)
 
     def _change_password(self, old: str, new: str) -> None:
         with self._journey.logging_in:  # the session ends before the new token is here

@@ -83,7 +83,7 @@ class Courier:
         self.account = profile.account()
         self.outbox = Outbox(profile, lambda: self.account, self._tell, has_settled_events, now_us, chance)
         self.groups = GroupCourier(profile, inbox, self._ask, self._tell, self._note, chance)
-        self.friends = FriendCourier(profile, self._ask, self._note, self._learn, chance)
+        self.friends = FriendCourier(profile, self._ask, self._note, self.learn, chance)
         self.take_account()
 
     @property
@@ -161,11 +161,16 @@ class Courier:
             def answer(content: bytes, error: Exception | None) -> None:
                 if error is None:
                     found = FoundUser.decode(content)
-                    self._learn(found.user, found.name)
+                    self.learn(found.user, found.name)
                 question.answer(content, error)
 
             self._ask(Command.LOOKUP, 0, encode_lookup(who), answer)
             return question
+
+    def learn(self, user: int, name: str) -> None:
+        """This user is called so."""
+        self.names[user] = name
+        self.profile.keep_name(user, name)
 
     def ask(self, command: Command, content: bytes) -> Question:
         """Ask something that has no target; nothing but the reply follows from it. Raises NotConnected."""
@@ -354,10 +359,6 @@ class Courier:
             self.profile.keep_token(self.account)
         elif why := self._renewal.failed(error, self._heard_at):
             self._note(PasswordNeeded(why))
-
-    def _learn(self, user: int, name: str) -> None:
-        self.names[user] = name
-        self.profile.keep_name(user, name)
 
     def _tell(self, event: Event) -> None:
         self._arrived.append(event)

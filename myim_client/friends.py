@@ -6,7 +6,8 @@ for the center's answer. Who may do what is the center's to say (NOT_ALLOWED, LI
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from myim_client.courier import Courier
 from myim_client.errors import NameUnknown, WithinTransaction
@@ -17,6 +18,7 @@ from myim_wire.errors import LocalProtocolError, ProtocolError
 from myim_wire.friend_contents import (
     BlockedPage,
     BlockedUser,
+    Changed,
     FoundPage,
     FoundProfile,
     Friend,
@@ -30,6 +32,7 @@ from myim_wire.presence_contents import SetPresence, SettableState
 from myim_wire.profile_contents import Profile, ProfilePage
 
 ANSWER_SECONDS = 10.0
+Answered = TypeVar("Answered")
 
 
 class Friends:
@@ -104,7 +107,8 @@ class Friends:
         outgoing: tuple[OutgoingRequest, ...] = ()
         after = 0
         while True:
-            page = RequestPage.decode(self._answer(Command.FRIENDS, asked.ListRequests(after)))
+            page = self._answer(Command.FRIENDS, asked.ListRequests(after), RequestPage.decode)
+            self._learn([(one.user, one.name) for one in page.incoming] + [(one.user, one.name) for one in page.outgoing])
             incoming += page.incoming
             outgoing += page.outgoing
             last = max([after, *(one.user for one in page.incoming), *(one.user for one in page.outgoing)])
@@ -130,7 +134,8 @@ class Friends:
         """Who is blocked, by user id; asked for by the page as one goes on."""
         after = 0
         while True:
-            page = BlockedPage.decode(self._answer(Command.FRIENDS, asked.ListBlocked(after)))
+            page = self._answer(Command.FRIENDS, asked.ListBlocked(after), BlockedPage.decode)
+            self._learn(page.users)
             yield from page.users
             if not page.is_more or not page.users:
                 return
@@ -160,11 +165,11 @@ class Friends:
 
     def search(self, text: str) -> Sequence[FoundProfile]:
         """At most 20 users that may be found: by their name, its first three letters or more, or their id in digits."""
-        return FoundPage.decode(self._answer(Command.FRIENDS, asked.Search(text))).users
+        return self._answer(Command.FRIENDS, asked.Search(text), FoundPage.decode).users
 
     def profile_of(self, user: int) -> Profile:
         """The profile of a friend, or of oneself. Raises NameUnknown for all others."""
-        page = ProfilePage.decode(self._answer(Command.SIGNATURE, asked.GetProfiles((user,))))
+        page = self._answer(Command.SIGNATURE, asked.GetProfiles((user,)), ProfilePage.decode)
         if not page.profiles:
             raise NameUnknown(f"@{user} is not a friend")
         return page.profiles[0]
@@ -175,7 +180,7 @@ class Friends:
     ) -> Profile:  # fmt: skip
         """Change the own profile (≤ 64, 255 and 200 characters; None: as it is); the profile after that."""
         request = asked.SetProfile(display_name, avatar, signature, searchable, asking)
-        return Profile.decode(self._answer(Command.SIGNATURE, request))
+        return self._answer(Command.SIGNATURE, request, Profile.decode)
 
     def presence(self, state: SettableState, text: str = "") -> None:
         """How this terminal is seen by friends from now on (text ≤ 100 characters), in later sessions too, from their very beginning.
@@ -193,16 +198,22 @@ class Friends:
             question.wait(ANSWER_SECONDS)
 
     def _change(self, request: FriendChangeRequest) -> None:
-        self._answer(Command.FRIEND_CHANGE, request)
+        self._answer(Command.FRIEND_CHANGE, request, Changed.decode)
 
-    def _answer(self, command: Command, request: Asked) -> bytes:
+    def _learn(self, names: Iterable[tuple[int, str]]) -> None:
+        """Who does not want to be found by name is so found by who has to do with them all the same: `Client.user_id`."""
+        with self._courier.profile.lock:
+            for user, name in names:
+                self._courier.learn(user, name)
+
+    def _answer(self, command: Command, request: Asked, decode: Callable[[bytes], Answered]) -> Answered:
         self._check_outside()
         try:
             question = self._courier.ask_friends(command, request)
         except LocalProtocolError as error:
             raise ValueError(str(error)) from None
         self._flush()
-        return question.wait(ANSWER_SECONDS)
+        return question.wait_for(decode, ANSWER_SECONDS)
 
     def _check_outside(self) -> None:
         if self._courier.profile.is_within:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from myim_client.errors import MyimError, RequestRefused, WithinTransaction
 from myim_client.questions import Question
@@ -20,6 +21,7 @@ from myim_wire.group_requests import GroupRequest, JoinRule, SettableRole
 ANSWER_SECONDS = 10.0
 LEARN_SECONDS = 1.0
 MAX_LEARNT = 20  # at once
+Answered = TypeVar("Answered")
 
 
 class Groups:
@@ -47,7 +49,7 @@ class Groups:
         """All groups of the user, his invitations and requests, by id, as the center has them now."""
         found: list[GroupState] = []
         while True:
-            page = GroupPage.decode(self._answer(0, asked.ListGroups(found[-1].group if found else 0)))
+            page = self._answer(0, asked.ListGroups(found[-1].group if found else 0), GroupPage.decode)
             found += page.groups
             if not page.is_more or not page.groups:
                 return found
@@ -73,7 +75,7 @@ class Groups:
         """The members, by user id; asked for by the page as one goes on."""
         after = 0
         while True:
-            page = MemberPage.decode(self._answer(group, asked.ListMembers(after)))
+            page = self._answer(group, asked.ListMembers(after), MemberPage.decode)
             yield from page.members
             if not page.is_more or not page.members:
                 return
@@ -83,7 +85,7 @@ class Groups:
         """The open requests and invitations, by user id; asked for by the page as one goes on."""
         after = 0
         while True:
-            page = PendingPage.decode(self._answer(group, asked.ListPending(after)))
+            page = self._answer(group, asked.ListPending(after), PendingPage.decode)
             yield from page.pending
             if not page.is_more or not page.pending:
                 return
@@ -141,16 +143,16 @@ class Groups:
         return self._state(group, asked.Dissolve())
 
     def _state(self, group: int, request: GroupRequest) -> GroupState:
-        return GroupState.decode(self._answer(group, request))
+        return self._answer(group, request, GroupState.decode)
 
-    def _answer(self, group: int, request: GroupRequest) -> bytes:
+    def _answer(self, group: int, request: GroupRequest, decode: Callable[[bytes], Answered]) -> Answered:
         self._check()
         try:
             question = self._ask(group, request)
         except LocalProtocolError as error:
             raise ValueError(str(error)) from None
         self._flush()
-        return question.wait(ANSWER_SECONDS)
+        return question.wait_for(decode, ANSWER_SECONDS)
 
     def _check(self) -> None:
         if self._is_within():

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 from myim_client.errors import NotConnected, RequestRefused
 from myim_wire.bodies import decode_error
+from myim_wire.errors import ProtocolError
 from myim_wire.messages import ERROR, Message
 
 Answer = Callable[[bytes, Exception | None], None]
+Answered = TypeVar("Answered")
 
 
 class Question:
@@ -35,6 +38,14 @@ class Question:
         if self._error is not None:
             raise self._error
         return self._content
+
+    def wait_for(self, decode: Callable[[bytes], Answered], timeout: float) -> Answered:
+        """The reply as a value. Raises RequestRefused, NotConnected, which the answer of a center that says something else is, too."""
+        content = self.wait(timeout)
+        try:
+            return decode(content)
+        except ProtocolError as error:
+            raise NotConnected(f"the center answered with something else: {error}") from None
 
 
 class Questions:

@@ -114,6 +114,28 @@ def test_an_export_that_ends_in_the_middle_leaves_no_file(scene: Scene, tmp_path
     assert [path.name for path in tmp_path.iterdir() if "mine" in path.name] == []
 
 
+def test_an_export_that_is_too_quick_slows_down_and_goes_on(scene: Scene, tmp_path: Path) -> None:
+    client, session = scene.connect(), scene.center.session()
+    call = Call(lambda: client.account.export(tmp_path / "mine.json"))
+    session.reply(asked(session)[0], ExportPart(0, b"{", False).encode())
+    for count in (2, 3):
+        message, request = asked(session, count)
+        assert request == Export(1)
+        session.refuse(message, ErrorCode.SLOW_DOWN, 1)
+    session.reply(asked(session, 4)[0], ExportPart(1, b"}", True).encode())
+    assert call.wait() == 2
+    assert (tmp_path / "mine.json").read_bytes() == b"{}"
+
+
+@pytest.mark.parametrize("act", [lambda account: account.terminals(), lambda account: list(account.logins())])
+def test_an_answer_that_is_none_is_raised_as_what_the_page_says(scene: Scene, act: Callable[[OwnAccount], Any]) -> None:
+    client, session = scene.connect(), scene.center.session()
+    call = Call(lambda: act(client.account))
+    session.reply(asked(session)[0], b"\x80")
+    with pytest.raises(NotConnected, match="something else"):
+        call.wait()
+
+
 @pytest.mark.parametrize(
     ("act", "error"),
     [

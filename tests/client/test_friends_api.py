@@ -216,6 +216,36 @@ def test_lists_are_asked_for_by_the_page(scene: Scene) -> None:
     assert calling.wait() == (FoundProfile(5, "dan", "Dan"),)
 
 
+def test_who_is_in_ones_lists_is_found_by_name_though_no_search_finds_it(scene: Scene) -> None:
+    client = scene.connect()
+    session = scene.center.session()
+    calling = Call(client.friends.requests)
+    page = RequestPage((IncomingRequest(3, "Eve", "", 1, False),), (OutgoingRequest(5, "dan", "", 1),), False)
+    session.reply(session.asked_of_friends(ListRequests()), page.encode())
+    calling.wait()
+    calling = Call(lambda: list(client.friends.blocked()))
+    session.reply(session.asked_of_friends(ListBlocked()), BlockedPage((BlockedUser(4, "mallory"),), False).encode())
+    calling.wait()
+    assert [client.user_id(name) for name in ("eve", "dan", "Mallory")] == [3, 5, 4]
+    assert session.of(Command.LOOKUP) == []
+
+
+def test_an_answer_that_is_none_is_raised_as_what_the_page_says_and_the_session_goes_on(scene: Scene) -> None:
+    client = scene.connect()
+    session = scene.center.session()
+    for call, request in (
+        (lambda: client.friends.search("dan"), Search("dan")),
+        (client.friends.requests, ListRequests()),
+        (lambda: list(client.friends.blocked()), ListBlocked()),
+        (lambda: client.set_profile(signature="x"), SetProfile(signature="x")),
+    ):
+        calling = Call(call)
+        session.reply(session.asked_of_friends(request), b"\x80")
+        with pytest.raises(NotConnected, match="something else"):
+            calling.wait()
+    assert client.is_online
+
+
 def test_profiles_are_asked_for_and_set(scene: Scene) -> None:
     client = scene.connect()
     session = scene.center.session()

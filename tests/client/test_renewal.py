@@ -46,6 +46,21 @@ def test_a_wrong_password_is_tried_once_and_then_the_user_is_asked(scene: Scene,
     assert client._journey._logins.is_over
 
 
+def test_an_application_that_fails_to_give_a_password_does_not_end_the_client(scene: Scene, login_center: ScriptedLogin) -> None:
+    scene.terminal, scene.path = make_profile(scene.path.parent.parent, login_server=login_center.address)
+    scene.center.refusal = ErrorCode.TOKEN_EXPIRED
+
+    def password() -> str:
+        raise RuntimeError("the secret is in here")
+
+    scene.client = Client(scene.terminal, scene.path, servers=[scene.center.address], password=password)
+    scene.client.connect(0)
+    reason = take(scene.client, PasswordNeeded).reason
+    assert "RuntimeError" in reason and "secret" not in reason
+    wait_until(lambda: len(scene.center.attempts) >= 2)
+    assert not scene.client._journey.is_over
+
+
 def test_a_token_that_does_not_serve_though_it_is_new_is_not_replaced_at_once(scene: Scene, login_center: ScriptedLogin) -> None:
     asked: list[int] = []
     with_password(scene, login_center, asked)
