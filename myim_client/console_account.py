@@ -15,11 +15,13 @@ import click
 
 from myim_client.client import Client
 from myim_client.console_place import SECRET_FILE, Place, password_options, read_line, read_password
+from myim_client.errors import RequestRefused
 from myim_client.events import NewTerminal
 from myim_client.login import change_password, delete_account
 from myim_client.printable import local_time, printable
 from myim_client.terminal import fold_name
 from myim_wire.account_contents import ListedLogin, ListedTerminal
+from myim_wire.errors import ErrorCode
 
 LOGINS_SHOWN = 20
 COMMANDS = {
@@ -86,22 +88,31 @@ class AccountTalk:
         return f"! NEW TERMINAL: {who} logged in to your account from {printable(event.address)}, {_when(event.time)}; {what}"
 
     def _terminals(self, rest: str) -> None:
-        account, words = self._client.account, rest.split(maxsplit=2)
-        match words:
-            case []:
-                terminals = account.terminals()
-            case ["revoke", "all"]:
-                terminals = account.revoke_terminal()
-            case ["revoke", slot]:
-                terminals = account.revoke_terminal(_slot(slot))
-            case ["ok", slot]:
-                terminals = account.acknowledge_terminal(_slot(slot))
-            case ["rename", slot, name]:
-                terminals = account.rename_terminal(_slot(slot), name)
-            case _:
-                raise ValueError("/terminals, /terminals rename SLOT NAME, revoke SLOT, revoke all, ok SLOT")
+        try:
+            terminals = self._asked(rest.split(maxsplit=2))
+        except RequestRefused as refusal:
+            if refusal.code != ErrorCode.NOT_ALLOWED:
+                raise
+            what = "you have no such terminal, or this one is too new to vouch for it: use an older one"
+            raise ValueError(f"refused: {ErrorCode.NOT_ALLOWED.name}, {what}") from None
         for one in terminals:
             self._say(_terminal(one))
+
+    def _asked(self, words: list[str]) -> list[ListedTerminal]:
+        account = self._client.account
+        match words:
+            case []:
+                return account.terminals()
+            case ["revoke", "all"]:
+                return account.revoke_terminal()
+            case ["revoke", slot]:
+                return account.revoke_terminal(_slot(slot))
+            case ["ok", slot]:
+                return account.acknowledge_terminal(_slot(slot))
+            case ["rename", slot, name]:
+                return account.rename_terminal(_slot(slot), name)
+            case _:
+                raise ValueError("/terminals, /terminals rename SLOT NAME, revoke SLOT, revoke all, ok SLOT")
 
     def _logins(self, rest: str) -> None:
         for one in itertools.islice(self._client.account.logins(), LOGINS_SHOWN):
@@ -110,11 +121,13 @@ class AccountTalk:
     def _export(self, rest: str) -> None:
         if not rest:
             raise ValueError("to which file? /export FILE")
-        path = Path(rest).expanduser()
         try:
+            path = Path(rest).expanduser()
             size = self._client.account.export(path)
         except OSError as error:
-            raise ValueError(f"{path}: {error.strerror or error}") from None
+            raise ValueError(f"{rest}: {error.strerror or error}") from None
+        except RuntimeError as error:  # ~somebody, who has no home
+            raise ValueError(f"{rest}: {error}") from None
         self._say(f"* {size} bytes written to {printable(str(path))}")
 
 

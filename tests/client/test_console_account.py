@@ -170,6 +170,16 @@ def test_what_is_no_request_about_terminals_asks_nobody(talk: Talk, line: str) -
     assert talk.center.session().of(Command.ACCOUNT) == []
 
 
+def test_what_is_not_for_this_terminal_to_say_is_told_in_words_about_terminals(talk: Talk) -> None:
+    typing = threading.Thread(target=talk.chat.type, args=("/terminals ok 9",))
+    typing.start()
+    session = talk.center.session()
+    wait_until(lambda: session.of(Command.ACCOUNT))
+    session.refuse(session.of(Command.ACCOUNT)[0], ErrorCode.NOT_ALLOWED)
+    typing.join(10)
+    assert talk.lines[-1].startswith("! refused: NOT_ALLOWED, you have no such terminal, or")
+
+
 def test_logins_are_shown_the_latest_first(talk: Talk) -> None:
     logins = (ListedLogin(2_000_000, "192.0.2.9", "phone", 1, True, True), ListedLogin(1_000_000, "::1", "", 0, False, False))
     assert type_and_answer(talk, "/logins", LoginPage(logins, False).encode()) == ListLogins()
@@ -181,7 +191,7 @@ def test_an_export_is_written_to_the_file_that_is_named(talk: Talk, tmp_path: Pa
     path = tmp_path / "mine.json"
     assert type_and_answer(talk, f"/export {path}", ExportPart(0, b"{}\n", True).encode()) == Export()
     assert path.read_bytes() == b"{}\n" and talk.lines[-1].startswith("* 3 bytes")
-    for line in (f"/export {path}", "/export", f"/export {tmp_path}/none/such"):
+    for line in (f"/export {path}", "/export", f"/export {tmp_path}/none/such", "/export ~nobody-of-this-name/x", "/export a\0b"):
         talk.chat.type(line)
         assert talk.lines[-1].startswith("! ")
 
