@@ -139,7 +139,7 @@ def chat_command(place: Place, name: str, to: str | None) -> None:
     from myim_client.console_chat import run_chat  # the other commands start faster without prompt_toolkit
 
     with place.client(name, settled_events=True) as client:
-        run_chat(client, place.home, to, place.how_to_log_in(name))
+        run_chat(client, to, place.how_to_log_in(name))
 
 
 @main.command("send")

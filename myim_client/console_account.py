@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from myim_client.client import Client
-from myim_client.console_place import SECRET_FILE, Place, password_options, read_line, read_password
+from myim_client.console_place import HISTORY_SUFFIX, SECRET_FILE, Place, password_options, read_line, read_password
 from myim_client.errors import RequestRefused
 from myim_client.events import NewTerminal
 from myim_client.login import change_password, delete_account
@@ -66,7 +66,7 @@ def delete_command(place: Place, name: str, password_stdin: bool, password_file:
     terminal = place.terminal()
     delete_account(terminal, place.server, name, read_password(password_stdin, password_file, is_new=False))
     profile = terminal.profile_path(place.server, name)
-    for suffix in ("", "-wal", "-shm", ".lock"):
+    for suffix in ("", "-wal", "-shm", ".lock", HISTORY_SUFFIX):
         profile.with_name(profile.name + suffix).unlink(missing_ok=True)
     click.echo(f"Deleted {printable(name)}. Nobody can take the name for 40 days.")
 
@@ -84,7 +84,7 @@ class AccountTalk:
     def warning(self, event: NewTerminal) -> str:
         """The line for a new terminal."""
         who = f"{printable(event.name) or 'a terminal without a name'} (slot {event.slot})"
-        what = f"/terminals ok {event.slot} if that was you, else /terminals revoke {event.slot} and change the password"
+        what = f"/terminals ok {event.slot} if that was you, else /terminals revoke {event.slot}, leave, and run myim password"
         return f"! NEW TERMINAL: {who} logged in to your account from {printable(event.address)}, {_when(event.time)}; {what}"
 
     def _terminals(self, rest: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from myim_client.client import Client
 from myim_client.console_account import COMMANDS as ACCOUNT_COMMANDS
@@ -17,6 +16,7 @@ from myim_client.console_account import AccountTalk
 from myim_client.console_friends import COMMANDS as FRIEND_COMMANDS
 from myim_client.console_friends import FriendTalk, friend_completions
 from myim_client.console_groups import GROUP_COMMANDS, GroupConsole, GroupNames, change_line
+from myim_client.console_place import HISTORY_SUFFIX
 from myim_client.console_words import why
 from myim_client.errors import MyimError, RequestRefused
 from myim_client.events import (
@@ -246,7 +246,7 @@ class Chat:
         return text if len(text) <= _SHORT else text[: _SHORT - 1] + "…"
 
 
-def run_chat(client: Client, home: Path, to: str | None, login_with: str) -> None:
+def run_chat(client: Client, to: str | None, login_with: str) -> None:
     """The screen: a prompt at the bottom, events above it, until /quit, Ctrl-D, or a newer session of this terminal."""
     from prompt_toolkit import PromptSession, print_formatted_text
     from prompt_toolkit.completion import Completer, Completion
@@ -260,7 +260,7 @@ def run_chat(client: Client, home: Path, to: str | None, login_with: str) -> Non
             text: str = document.text_before_cursor  # type: ignore[attr-defined]
             yield from (Completion(word, start_position=-len(text)) for word in completions(client, text))
 
-    history = home / "chat_history"
+    history = client.profile.path.with_name(client.profile.path.name + HISTORY_SUFFIX)  # others of this terminal have their own
     os.close(os.open(history, os.O_CREAT | os.O_WRONLY, 0o600))
     session: PromptSession[str] = PromptSession(history=FileHistory(str(history)), completer=Names(), complete_while_typing=False)
 

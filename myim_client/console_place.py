@@ -20,6 +20,7 @@ from myim_client.profile import check_private
 from myim_client.terminal import Terminal
 
 MAX_PASSWORD_BYTES = 4096
+HISTORY_SUFFIX = ".history"  # of the file beside a user's profile that holds what was typed in the chat
 SECRET_FILE = click.Path(exists=True, dir_okay=False, allow_dash=False, path_type=Path)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from myim_client.console_chat import completions
+from myim_client.console_place import HISTORY_SUFFIX
 from myim_wire.account_contents import (
     AccountRequest,
     Acknowledge,
@@ -105,6 +106,7 @@ def test_a_refused_change_ends_with_1_and_says_why(console: Console) -> None:
 def test_a_deletion_asks_for_the_name_and_removes_what_is_kept_here(console: Console) -> None:
     console.register()
     profile = console.terminal.profile_path(console.login_center.address, "me")
+    profile.with_name(profile.name + HISTORY_SUFFIX).write_text("+what was typed")
     assert profile.exists()
     result = console.run("delete", "me", "--password-stdin", typed=f"ME\n{PASSWORD}\n")
     assert result.exit_code == 0, result.output

@@ -114,6 +114,8 @@ def test_two_consoles_talk_and_what_came_meanwhile_is_shown_first(town: Town) ->
         a.until(": back again")
         a.type("/quit")
         assert a.process.wait(10) == 0
+        (history,) = (town.directory / "consoles" / "alice").glob("*-alice.db.history")
+        assert "hello bob" in history.read_text() and history.stat().st_mode & 0o777 == 0o600
     finally:
         for screen in alice.screens + bob.screens:
             screen.close()
