@@ -158,6 +158,9 @@ class Chat:
                     self._say(line)
             transaction.done(*events)
         self._answer_to(events)
+        if any(isinstance(event, OfflineDone) for event in events):  # after what waits to be confirmed, since it asks the center
+            for line in self._friends.requests_meanwhile():
+                self._say(line)
 
     def _learn(self, events: list[Event]) -> None:
         """Learn the names of the people and groups that events tell of."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import cast
 
 from myim_client.client import Client
+from myim_client.errors import MyimError
 from myim_client.events import Event, FriendAccepted, FriendListChanged, FriendRequested, PresenceChanged
 from myim_client.printable import printable
 from myim_wire.friend_contents import Friend
@@ -27,7 +28,7 @@ COMMANDS = {
     "/unblock NAME": "undo that",
     "/remark NAME [TEXT]": "what you call a friend; only you see it",
     "/status STATE [TEXT]": "online, away, busy or invisible, and a word to it",
-    "/signature [TEXT]": "what your friends see below your name",
+    "/signature [TEXT]": "what your friends see below your name; without TEXT: what it is, with -: nothing any more",
     "/find TEXT": "look for users: a name, its first letters, or an id",
 }
 _OF_A_USER = ("/add", "/accept", "/refuse", "/ignore", "/withdraw", "/unfriend", "/block", "/unblock", "/remark")
@@ -43,6 +44,7 @@ class FriendTalk:
         self._say = say
         self._people = people
         self._known = self._listed()
+        self._requesters: set[int] = set()  # whose open requests were told
         self.words: dict[str, Callable[[str], None]] = {
             "/friends": self._list, "/add": self._add, "/requests": self._requests, "/block": self._block, "/remark": self._remark,
             "/status": self._status, "/signature": self._signature, "/find": self._find,
@@ -61,8 +63,8 @@ class FriendTalk:
         presences: dict[int, PresenceChanged] = {}
         for event in events:
             if isinstance(event, FriendRequested):
-                who, words = self._people(event.user), f": {printable(event.words)}" if event.words else ""
-                requests.append(f"* {who} asks to be your friend{words}; /accept {who}, /refuse {who} or /ignore {who}")
+                self._requesters.add(event.user)
+                requests.append(self._request_line(event.user, event.words))
             elif isinstance(event, FriendAccepted):
                 requests.append(f"* {self._people(event.user)} accepted to be your friend")
             elif isinstance(event, FriendListChanged):
@@ -75,6 +77,23 @@ class FriendTalk:
             seen = [f"{self._people(one.user)} {one.state}" for one in presences.values()]
             return requests + changes + [f"* {', '.join(seen[:_MOST_LINES])} and {len(seen) - _MOST_LINES} more; /friends lists them"]
         return requests + changes + [self._presence_line(one) for one in presences.values()]
+
+    def requests_meanwhile(self) -> list[str]:
+        """The lines for who asked while this chat heard of nothing, each once; asks the center, and has none if that does not answer."""
+        try:
+            incoming, _ = self._friends.requests()
+        except MyimError:
+            return []
+        asking = [one for one in incoming if not one.is_ignored]
+        fresh = [one for one in asking if one.user not in self._requesters]
+        self._requesters = {one.user for one in asking}
+        if len(fresh) > _MOST_LINES:
+            return [f"* {len(fresh)} people ask to be your friends; /requests lists them"]
+        return [self._request_line(one.user, one.words) for one in fresh]
+
+    def _request_line(self, user: int, words: str) -> str:
+        who, said = self._people(user), f": {printable(words)}" if words else ""
+        return f"* {who} asks to be your friend{said}; /accept {who}, /refuse {who} or /ignore {who}"
 
     def _presence_line(self, event: PresenceChanged) -> str:
         text = f": {printable(event.text)}" if event.text else ""
@@ -169,8 +188,12 @@ class FriendTalk:
         self._say(f"* {seen}, from now on and after the next start too")
 
     def _signature(self, text: str) -> None:
-        self._client.set_profile(signature=text)
-        self._say("* done")
+        if text:
+            self._client.set_profile(signature="" if text == "-" else text)
+            self._say("* done")
+            return
+        own = self._client.profile_of(self._client.user).signature
+        self._say(f"  {printable(own)}" if own else "none; /signature TEXT sets one")
 
     def _find(self, text: str) -> None:
         if not text:

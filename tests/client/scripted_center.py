@@ -1,7 +1,7 @@
 """A center that does what a test says: a real socket, the wire's own center end, no rules of its own.
 
-It accepts any token it was told of, answers OFFLINE_FETCH and SERVERS unless the test takes that over, tells the memberships it was
-given, and keeps all else for the test to answer. Each session has its own thread.
+It accepts any token it was told of, answers OFFLINE_FETCH and SERVERS unless the test takes that over, tells the memberships and the
+requests it was given, and keeps all else for the test to answer. Each session has its own thread.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from myim_wire.connection import Connection, State
 from myim_wire.contents import Server, decode_lookup, encode_servers
 from myim_wire.errors import ErrorCode, ProtocolError
 from myim_wire.flights import encode_error_flight
-from myim_wire.friend_contents import FriendChanged, FriendEvent
+from myim_wire.friend_contents import FriendChanged, FriendEvent, RequestPage
 from myim_wire.friend_requests import (
     FriendChangeRequest,
     FriendRequest,
+    ListRequests,
     ProfileRequest,
     decode_friend_change_request,
     decode_friend_request,
@@ -227,6 +228,9 @@ class Session:
             self.reply(message, encode_servers(self.center.servers))
         elif message.command == Command.LOOKUP and self.center.is_lookup_answered and isinstance(decode_lookup(message.content), int):
             self.refuse(message, ErrorCode.NOT_ALLOWED)
+        elif message.command == Command.FRIENDS and decode_friend_request(message.content) == ListRequests():
+            if self.center.requests is not None:
+                self.reply(message, self.center.requests.encode())
         elif message.command == Command.GOODBYE:
             with self._lock:
                 self._socket.sendall(self._connection.seal(encode_message(Command.GOODBYE, REPLY, 0, 0, 0)) + self._connection.close())
@@ -252,6 +256,7 @@ class ScriptedCenter:
         self.is_lookup_answered = True
         self.servers: list[Server] | None = None
         self.groups: list[Standing] | None = None
+        self.requests: RequestPage | None = None
         self._terminal = terminal
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]

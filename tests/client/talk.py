@@ -9,6 +9,7 @@ from pathlib import Path
 from myim_client import Client
 from myim_client.console_chat import Chat
 from myim_wire.contents import FoundUser, encode_lookup
+from myim_wire.friend_contents import RequestPage
 from myim_wire.group_contents import Standing
 from myim_wire.group_requests import GroupRequest
 from myim_wire.messages import Command, Message
@@ -22,6 +23,7 @@ class Talk:
         self.terminal, self.path = make_profile(directory)
         self.center = ScriptedCenter(self.terminal)
         self.center.groups = list(standings)
+        self.center.requests = RequestPage((), ())
         self.lines: list[str] = []
         self.open()
 

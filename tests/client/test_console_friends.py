@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from myim_client import Event, FriendListChanged, PresenceChanged
+from myim_client import Event, FriendListChanged, OfflineDone, PresenceChanged
 from myim_client.console_chat import completions
 from myim_client.console_friends import COMMANDS
 from myim_wire.contents import FoundUser
@@ -32,6 +32,7 @@ from myim_wire.friend_requests import (
     Block,
     FriendChangeRequest,
     FriendRequest,
+    GetProfiles,
     Ignore,
     ListBlocked,
     ListFriends,
@@ -48,7 +49,7 @@ from myim_wire.friend_requests import (
 )
 from myim_wire.messages import Command
 from myim_wire.presence_contents import Online, OnlinePage, Presence, SetPresence
-from myim_wire.profile_contents import Profile
+from myim_wire.profile_contents import Profile, ProfilePage
 from tests.client.friend_world import answer_of, copy_of
 from tests.client.scripted_center import ME, YOU, Session, wait_until
 from tests.client.talk import Talk
@@ -148,6 +149,25 @@ def test_a_request_is_told_with_the_name_of_who_asks_and_what_to_type(talk: Talk
     assert talk.until("asks") == "* eve asks to be your friend: let me\ufffd in; /accept eve, /refuse eve or /ignore eve"
 
 
+def test_requests_that_came_while_the_chat_was_away_are_told_once_and_may_be_accepted_by_name(talk: Talk) -> None:
+    eve, dan = IncomingRequest(YOU + 1, "eve", "hi\x1b", 1, False), IncomingRequest(YOU + 2, "dan", "", 1, True)
+    talk.center.requests = RequestPage((eve, dan), (OutgoingRequest(5, "pam", "", 1),))
+    assert talk.until("asks") == "* eve asks to be your friend: hi\ufffd; /accept eve, /refuse eve or /ignore eve"
+    assert not any("dan" in line or "pam" in line for line in talk.lines)
+    talk.lines.clear()
+    talk.chat.show([OfflineDone(0)])  # another session
+    assert talk.lines == []
+    assert type_and_get(talk, "/accept eve", Accept(YOU + 1), Changed(0, bytes(32)).encode()) == ["* done"]
+    assert talk.center.session().of(Command.LOOKUP) == []
+    talk.center.requests = RequestPage(tuple(IncomingRequest(user, f"n{user}", "", 1, False) for user in range(20, 26)), ())
+    talk.chat.show([OfflineDone(0)])
+    assert talk.lines[-1] == "* 6 people ask to be your friends; /requests lists them"
+    talk.center.close()
+    wait_until(lambda: not talk.client.is_online)
+    talk.chat.show([OfflineDone(0)])  # nobody can be asked: nothing is told, and the chat goes on
+    assert talk.lines[-1] == "* 6 people ask to be your friends; /requests lists them"
+
+
 def test_a_name_that_is_not_known_yet_is_looked_up(talk: Talk) -> None:
     typing = threading.Thread(target=talk.chat.type, args=("/add eve",))
     typing.start()
@@ -160,6 +180,7 @@ def test_a_name_that_is_not_known_yet_is_looked_up(talk: Talk) -> None:
 
 
 def test_requests_blocked_and_found_are_listed(talk: Talk) -> None:
+    talk.center.requests = None
     page = RequestPage((IncomingRequest(3, "eve", "hi", 1, True),), (OutgoingRequest(5, "dan", "", 1),), False)
     assert type_and_get(talk, "/requests", ListRequests(), page.encode()) == ["  eve asks: hi (ignored)", "  you asked dan"]
     blocked = BlockedPage((BlockedUser(4, "mallory"),), False)
@@ -180,6 +201,9 @@ def test_ones_own_status_and_signature_are_set(talk: Talk) -> None:
     assert talk.lines == ["* nobody sees you here, from now on and after the next start too"]
     mine = Profile(ME, "me", "", "", "gone fishing", 1, "name", "everybody").encode()
     assert type_and_get(talk, "/signature gone fishing", SetProfile(signature="gone fishing"), mine) == ["* done"]
+    own = ProfilePage((Profile.decode(mine),)).encode()
+    assert type_and_get(talk, "/signature", GetProfiles((ME,)), own) == ["  gone fishing"]
+    assert type_and_get(talk, "/signature -", SetProfile(signature=""), mine) == ["* done"]
 
 
 def test_many_changes_at_once_are_one_line(talk: Talk) -> None:
