@@ -4,7 +4,8 @@ It joins `friend_copy` to the file, to the questions of the session and to the e
 (`friend_copy`), sockets, threads. Everything runs under the profile's lock.
 
 Pushes about the list are hints, and nothing follows from one but a sync. Who is online is asked after the first sync of a session and
-whenever there are other friends, or others may be seen; after that pushes tell. Both stay in memory: without a session nothing is known.
+whenever there are other friends, or others may be seen; after that pushes tell. A push may be lost, so both are asked again every quarter
+of an hour, and who is online sooner where not all could be said. Who is online stays in memory: without a session nothing is known.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from myim_wire.presence_contents import AskOnline, OnlinePage, SetPresence
 SPREAD_SECONDS = 1.0  # all friends of one user hear of its new profile at once, and must not all ask at once
 RETRY_SECONDS = 5.0
 GIVEN_UP_SECONDS = 60.0
+REFRESH_SECONDS = 900.0  # as long as a lost push is not noticed
 
 Asked = FriendRequest | FriendChangeRequest | ProfileRequest
 Ask = Callable[[Command, int, bytes, Answer], None]
@@ -72,6 +74,7 @@ class FriendCourier:
         self._heard_version = 0
         self._now = 0.0
         self._is_syncing = self._is_asking = False
+        self._is_complete = True  # all that was said of who is online, this time
         self._sync_at: float | None = None
         self._look_at: float | None = None
         self._show_at: float | None = None
@@ -143,6 +146,7 @@ class FriendCourier:
         if self._look_at is not None and self._look_at <= now and not (self._is_syncing or self._is_asking):
             self._look_at = None
             if self.copy.friends:
+                self._is_complete = True
                 self._look(0)
         if self._show_at is not None and self._show_at <= now:
             self._show_at = None
@@ -222,7 +226,7 @@ class FriendCourier:
         elif self._heard_version > new.version:
             self._sync_at = self._now + RETRY_SECONDS if self._sync_at is None else self._sync_at
         else:
-            self._sync_at = None
+            self._sync_at = self._now + self._about(REFRESH_SECONDS)
         self._release(None if self._syncing.is_failed else new.version)
 
     def _take_up(self, old: FriendCopy, new: FriendCopy) -> None:
@@ -253,12 +257,14 @@ class FriendCourier:
         if error is not None:
             self._is_asking = False
             self._fresher.clear()
-            if isinstance(error, RequestRefused) and error.code in RETRIED:
-                self._look_at = self._now + max(RETRY_SECONDS, error.retry_ms / 1000.0)
+            if isinstance(error, RequestRefused):
+                again = RETRY_SECONDS if error.code in RETRIED else GIVEN_UP_SECONDS
+                self._look_at = self._now + max(again, error.retry_ms / 1000.0)
             return
         page = OnlinePage.decode(content)
         if page.is_more and page.up_to <= after:
             raise RemoteProtocolError(ErrorCode.BAD_COMMAND, "the next page would be this one", field="up_to")
+        self._is_complete &= page.is_complete
         online = {one.user: FriendPresence(one.state, one.text) for one in page.online}
         missing = OFFLINE if page.is_complete else UNKNOWN
         for user in self.copy.friends:
@@ -269,6 +275,12 @@ class FriendCourier:
         else:
             self._is_asking = False
             self._fresher.clear()
+            if self._look_at is None:
+                self._look_at = self._now + self._about(REFRESH_SECONDS if self._is_complete else GIVEN_UP_SECONDS)
+
+    def _about(self, seconds: float) -> float:
+        """So long, or a quarter less or more: those who came at once are not to ask at once for ever."""
+        return seconds * (0.75 + self._chance() / 2)
 
     def _see(self, user: int, presence: FriendPresence) -> None:
         self._seen[user] = presence

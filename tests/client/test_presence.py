@@ -11,6 +11,7 @@ from myim_wire.friend_requests import ListFriends, Sync
 from myim_wire.messages import Command, Message
 from myim_wire.presence_contents import AskOnline, Online, OnlinePage, Presence, SetPresence, SettableState
 from tests.client.calls import Call
+from tests.client.desk import Desk
 from tests.client.friend_world import answer_of, copy_of, friend
 from tests.client.scene import Scene, take
 from tests.client.scripted_center import Session, wait_until
@@ -89,6 +90,42 @@ def test_who_has_no_friends_asks_not_who_is_online(scene: Scene) -> None:
     session.reply(session.of(Command.PRESENCE)[0], SetPresence("away").encode())
     calling.wait()
     assert session.of(Command.FRIENDS_ONLINE) == []
+
+
+def replied(desk: Desk, command: int, content: bytes, now: float) -> Message:
+    """Answer the one question of this kind that is due; what it was."""
+    (question,) = [message for message in desk.due(now) if message.command == command]
+    desk.hear(now, desk.reply_to(question, content))
+    return question
+
+
+def settled_in(desk: Desk, is_complete: bool) -> None:
+    """A session, 1 s old, that has the list and has asked who is online: nobody."""
+    replied(desk, Command.FRIENDS, answer_of(ALL).encode(), 1.0)
+    replied(desk, Command.FRIENDS, FriendPage(tuple(ALL.friends.values()), 1, False).encode(), 1.0)
+    replied(desk, Command.FRIENDS_ONLINE, OnlinePage((), is_complete).encode(), 1.0)
+
+
+def test_what_a_lost_push_did_not_tell_is_known_a_quarter_of_an_hour_later(desk: Desk) -> None:
+    settled_in(desk, is_complete=True)
+    assert desk.due(900.9) == [] and desk.courier.friends.deadline(900.9) == 901.0
+    two = copy_of(2, *ALL.friends.values(), friend(12))
+    changes = Synced(2, two.root, (), (friend(12),), (), True)
+    asked = replied(desk, Command.FRIENDS, changes.encode(), 901.0)
+    assert asked.content == Sync(1, ALL.root).encode()
+    replied(desk, Command.FRIENDS_ONLINE, OnlinePage((Online(8, "online", "", ()),), True).encode(), 901.0)
+    assert 12 in desk.courier.friends.copy.friends
+    assert desk.courier.friends.presence(8) == FriendPresence("online")
+    assert desk.due(1800.9) == [] and len(desk.due(1801.0)) == 1
+
+
+def test_who_is_online_is_asked_again_soon_where_not_all_could_be_said(desk: Desk) -> None:
+    settled_in(desk, is_complete=False)
+    assert desk.courier.friends.presence(8) == FriendPresence("unknown")
+    assert desk.due(60.9) == []
+    replied(desk, Command.FRIENDS_ONLINE, OnlinePage((), True).encode(), 61.0)
+    assert desk.courier.friends.presence(8) == FriendPresence("offline")
+    assert desk.due(900.0) == []
 
 
 def presences(session: Session) -> list[SetPresence]:
