@@ -58,7 +58,6 @@ def build_accounts(
         store.own_terminals.of,
         store.logins.page,
         store.friends.requests,
-        store.friends.blocked,
         store.groups.of_user,
     )
     parts = AccountParts(desk, warnings, lambda user: export.cut(export.document(user, sources, wall())))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from myim_server.refusals import RequestRefused
-from myim_server.store.export_pages import Holder, WaitingMessage
+from myim_server.store.export_pages import Holder, KeptPost, WaitingMessage
 from myim_server.store.friend_values import Ask, Friend, FriendGroup
 from myim_server.store.group_values import Group, Member, Pending
 from myim_server.store.logins import Login
@@ -33,20 +33,21 @@ class Pages(Protocol):
 
     def holder(self, user_id: int) -> Holder | None: ...
     def friend_groups(self, user_id: int) -> Sequence[FriendGroup]: ...
-    def friends(self, user_id: int, after: int, limit: int) -> Sequence[Friend]: ...
+    def friends(self, user_id: int, after: int, limit: int) -> Sequence[tuple[Friend, int]]: ...
+    def blocked(self, user_id: int, after: int, limit: int) -> Sequence[tuple[int, str, int]]: ...
+    def networks(self, user_id: int) -> Sequence[tuple[str, int]]: ...
+    def posts(self, user_id: int, group: int, after: int) -> Sequence[KeptPost]: ...
     def messages(self, user_id: int, after: tuple[int, int]) -> Sequence[WaitingMessage]: ...
 
 
 class Sources(NamedTuple):
-    """Where the document comes from; all of it may block. By user; requests, blocked: (user, after, limit); logins: (user, before,
-    limit)."""
+    """Where the document comes from; all of it may block. By user; requests: (user, after, limit); logins: (user, before, limit)."""
 
     pages: Pages
     profile: Callable[[int], Profile | None]
     terminals: Callable[[int], Sequence[OwnTerminal]]
     logins: Callable[[int, int, int], Sequence[Login]]
     requests: Callable[[int, int, int], tuple[Sequence[Ask], Sequence[Ask]]]
-    blocked: Callable[[int, int, int], Sequence[tuple[int, str]]]
     groups: GroupsOf
 
 
@@ -61,6 +62,7 @@ def document(user: int, sources: Sources, now: int) -> Iterator[str]:
     lists: tuple[tuple[str, Entries], ...] = (
         ("terminals", map(_terminal, sources.terminals(user))),
         ("logins", _logins(user, sources)),
+        ("networks", ({"network": network, "last_login": last} for network, last in sources.pages.networks(user))),
         ("friend_groups", ({"group": one.id, "name": one.name, "position": one.position} for one in sources.pages.friend_groups(user))),
         ("friends", _friends(user, sources)),
         ("requests_received", _requests(user, sources, 0)),
@@ -68,6 +70,7 @@ def document(user: int, sources: Sources, now: int) -> Iterator[str]:
         ("blocked", _blocked(user, sources)),
         ("groups", _groups(user, sources)),
         ("messages", _messages(user, sources)),
+        ("posts", _posts(user, sources)),
     )
     for name, entries in lists:
         yield f",{json.dumps(name)}:["
@@ -117,24 +120,25 @@ def _logins(user: int, sources: Sources) -> Entries:
 def _friends(user: int, sources: Sources) -> Entries:
     after = 0
     while page := sources.pages.friends(user, after, _AT_ONCE):
-        for one in page:
-            yield one._asdict()
-        after = page[-1].user
+        for one, since in page:
+            yield {**one._asdict(), "since": since}
+        after = page[-1][0].user
 
 
 def _requests(user: int, sources: Sources, which: int) -> Entries:
     after = 0
     while page := sources.requests(user, after, _AT_ONCE)[which]:
         for one in page:
-            yield {"user": one.user, "name": one.name, "words": one.words, "made": one.made}
+            ignored = {} if which else {"is_ignored": one.is_ignored}
+            yield {"user": one.user, "name": one.name, "words": one.words, "made": one.made, **ignored}
         after = page[-1].user
 
 
 def _blocked(user: int, sources: Sources) -> Entries:
     after = 0
-    while page := sources.blocked(user, after, _AT_ONCE):
-        for blocked, name in page:
-            yield {"user": blocked, "name": name}
+    while page := sources.pages.blocked(user, after, _AT_ONCE):
+        for blocked, name, since in page:
+            yield {"user": blocked, "name": name, "since": since}
         after = page[-1][0]
 
 
@@ -154,10 +158,30 @@ def _messages(user: int, sources: Sources) -> Entries:
     after = (0, 0)
     while page := sources.pages.messages(user, after):
         for one in page:
-            entry: dict[str, Any] = {"from": one.user, "name": one.name, "time": one.time, "accepted": one.accepted, "qos": one.qos}
-            try:
-                entry["text"] = one.body.decode()
-            except UnicodeDecodeError:
-                entry["base64"] = base64.b64encode(one.body).decode()
-            yield entry
+            head = {"from": one.user, "name": one.name, "time": one.time, "accepted": one.accepted, "qos": one.qos}
+            yield {**head, **_body(one.body)}
         after = page[-1].accepted, page[-1].id
+
+
+def _posts(user: int, sources: Sources) -> Entries:
+    after = 0
+    while page := sources.groups(user, after, _AT_ONCE):
+        for group, member, _ in page:
+            yield from _posts_of(user, group.id, sources) if member is not None else ()
+        after = page[-1][0].id
+
+
+def _posts_of(user: int, group: int, sources: Sources) -> Entries:
+    after = 0
+    while page := sources.pages.posts(user, group, after):
+        for one in page:
+            head = {"group": group, "number": one.number, "from": one.user, "name": one.name, "time": one.time, "accepted": one.accepted}
+            yield {**head, **_body(one.body)}
+        after = page[-1].number
+
+
+def _body(body: bytes) -> dict[str, str]:
+    try:
+        return {"text": body.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(body).decode()}

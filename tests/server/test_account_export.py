@@ -21,7 +21,7 @@ from myim_wire.errors import ErrorCode
 from tests.server.account_terminals import Owner, here
 from tests.server.running import Person, make_person, start_node
 from tests.store.friends import ask, befriend, change, set_profile
-from tests.store.groups import new_group
+from tests.store.groups import new_group, say
 from tests.store.messages import message, put
 
 
@@ -65,6 +65,10 @@ def test_an_export_holds_all_that_is_kept_of_the_user_and_nothing_of_others(node
     change(store, ann.user, pam, Blocked())
     set_profile(store, ann.user, display_name="Ann 🙂", signature="so \"it\" is", searchable="name")
     group = new_group(store, ann.user, bob.user)
+    say(store, group, ann.user, 1)
+    say(store, group, bob.user, 2)
+    store.group_cursors.move([(group, ann.user, 2)])
+    say(store, group, bob.user, 3)
     put(store, message(ann.user, bob.user, 1, body="grüße\n".encode()), message(ann.user, eve, 2, body=b"\xff\x00"))
     put(store, message(ann.user, pam, 3, body=b"never shown"), message(bob.user, ann.user, 4, body=b"not hers any more"))
     found = exported(here(node, ann))
@@ -79,8 +83,12 @@ def test_an_export_holds_all_that_is_kept_of_the_user_and_nothing_of_others(node
     assert [(one["user"], one["name"], one["remark"]) for one in found["friends"]] == [(bob.user, "bob", "old Bob")]
     assert [(one["name"], one["words"]) for one in found["requests_received"]] == [("eve", "hello?")]
     assert [(one["name"], one["words"]) for one in found["requests_sent"]] == [("dan", "me!")]
-    assert found["blocked"] == [{"user": pam, "name": "pam"}]
+    assert [(one["user"], one["name"], one["since"] > 0) for one in found["blocked"]] == [(pam, "pam", True)]
+    assert [one["last_login"] for one in found["networks"]] == [found["logins"][0]["time"]]
     assert [(one["group"], one["role"]) for one in found["groups"]] == [(group, "owner")]
+    assert [(one["group"], one["number"], one["name"], one["text"]) for one in found["posts"]] == [
+        (group, 1, "ann", "post 1"), (group, 3, "bob", "post 3"),
+    ]  # fmt: skip
     texts = [(one["from"], one["name"], one.get("text"), one.get("base64")) for one in found["messages"]]
     assert texts == [(bob.user, "bob", "grüße\n", None), (eve, "eve", None, base64.b64encode(b"\xff\x00").decode())]
 
