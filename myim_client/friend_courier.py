@@ -14,7 +14,7 @@ import functools
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from myim_client.errors import NotConnected, RequestRefused
+from myim_client.errors import RequestRefused
 from myim_client.events import Event, FriendAccepted, FriendListChanged, FriendRequested, PresenceChanged
 from myim_client.friend_copy import FriendCopy, Next, Syncing
 from myim_client.friend_tables import FriendTables
@@ -113,8 +113,11 @@ class FriendCourier:
     def show_presence(self) -> Question:
         """Say how this terminal is to be seen."""
         question = Question()
-        self._ask(Command.PRESENCE, 0, self.own.encode(), functools.partial(self._presence_shown, question))
+        self._show(self.own, question)
         return question
+
+    def _show(self, presence: SetPresence, question: Question) -> None:
+        self._ask(Command.PRESENCE, 0, presence.encode(), functools.partial(self._presence_shown, presence, question))
 
     # the session's side
 
@@ -288,8 +291,11 @@ class FriendCourier:
             self._told[user] = presence
             self._note(PresenceChanged(user, presence.state, presence.text))
 
-    def _presence_shown(self, question: Question, content: bytes, error: Exception | None) -> None:
+    def _presence_shown(self, shown: SetPresence, question: Question, content: bytes, error: Exception | None) -> None:
         question.answer(content, error)
-        if error is not None and not isinstance(error, NotConnected):
-            retry_ms = error.retry_ms if isinstance(error, RequestRefused) else 0
-            self._show_at = self._now + max(RETRY_SECONDS, retry_ms / 1000.0)
+        if not isinstance(error, RequestRefused):
+            return
+        if error.code == ErrorCode.BAD_COMMAND and shown.text:
+            self._show(SetPresence(shown.state), Question())  # who wants to hide is not to be seen because of words
+        else:
+            self._show_at = self._now + max(RETRY_SECONDS, error.retry_ms / 1000.0)

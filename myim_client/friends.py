@@ -6,6 +6,7 @@ for the center's answer. Who may do what is the center's to say (NOT_ALLOWED, LI
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -183,7 +184,7 @@ class Friends:
         return self._answer(Command.SIGNATURE, request, Profile.decode)
 
     def presence(self, state: SettableState, text: str = "") -> None:
-        """How this terminal is seen by friends from now on (text ≤ 100 characters), in later sessions too, from their very beginning.
+        """How this terminal is seen by friends from now on, in later sessions too, from their very beginning; text ≤ 100, none of control.
 
         Without a session it is kept for the next. Raises RequestRefused, NotConnected (kept all the same), WithinTransaction, ValueError.
         """
@@ -192,6 +193,8 @@ class Friends:
             wanted = SetPresence.decode(SetPresence(state, text).encode())
         except ProtocolError as error:
             raise ValueError(str(error)) from None
+        if any(unicodedata.category(character) == "Cc" for character in text):
+            raise ValueError("control characters in a status text")  # refused by centers at every session, were it kept
         question = self._courier.set_presence(wanted)
         self._flush()
         if question is not None:

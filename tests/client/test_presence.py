@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from myim_client import Client, FriendPresence, OfflineDone, PresenceChanged, RequestRefused
+from myim_wire.bodies import encode_error_content
 from myim_wire.errors import ErrorCode
 from myim_wire.friend_contents import FriendPage, Synced
 from myim_wire.friend_requests import ListFriends, Sync
-from myim_wire.messages import Command, Message
+from myim_wire.messages import ERROR, Command, Message
 from myim_wire.presence_contents import AskOnline, Online, OnlinePage, Presence, SetPresence, SettableState
 from tests.client.calls import Call
 from tests.client.desk import Desk
@@ -128,6 +129,17 @@ def test_who_is_online_is_asked_again_soon_where_not_all_could_be_said(desk: Des
     assert desk.due(900.0) == []
 
 
+def test_who_wants_to_hide_is_hidden_though_the_words_are_refused(desk: Desk) -> None:
+    desk.courier.set_presence(SetPresence("invisible", "words that a later center takes for bad"))
+    desk.courier.end("lost")
+    desk.courier.begin("here", 1.0)
+    (question,) = [message for message in desk.due(1.0) if message.command == Command.PRESENCE]
+    desk.hear(1.0, desk.reply_to(question, encode_error_content(ErrorCode.BAD_COMMAND, "no", field="text"), ERROR))
+    question = replied(desk, Command.PRESENCE, SetPresence("invisible").encode(), 1.0)
+    assert SetPresence.decode(question.content) == SetPresence("invisible")
+    assert [message for message in desk.due(7.0) if message.command == Command.PRESENCE] == []
+
+
 def presences(session: Session) -> list[SetPresence]:
     """What the terminal said of itself."""
     return [SetPresence.decode(message.content) for message in session.of(Command.PRESENCE)]
@@ -188,7 +200,7 @@ def test_a_presence_that_is_refused_is_raised_and_kept(scene: Scene) -> None:
     wait_until(lambda: presences(scene.center.session(2)) == [SetPresence("invisible")])
 
 
-@pytest.mark.parametrize(("state", "text"), [("asleep", ""), ("busy", "x" * 101), ("busy", "\ud800")])
+@pytest.mark.parametrize(("state", "text"), [("asleep", ""), ("busy", "x" * 101), ("busy", "\ud800"), ("invisible", "a\tb")])
 def test_a_presence_that_no_center_would_take_is_refused_at_once_and_not_kept(scene: Scene, state: SettableState, text: str) -> None:
     client = scene.connect()
     with pytest.raises(ValueError):
