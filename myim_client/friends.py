@@ -15,7 +15,7 @@ from myim_client.errors import NameUnknown, WithinTransaction
 from myim_client.friend_copy import FriendGroup
 from myim_client.friend_courier import Asked, FriendPresence
 from myim_wire import friend_requests as asked
-from myim_wire.errors import LocalProtocolError, ProtocolError
+from myim_wire.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from myim_wire.friend_contents import (
     BlockedPage,
     BlockedUser,
@@ -33,6 +33,10 @@ from myim_wire.presence_contents import SetPresence, SettableState
 from myim_wire.profile_contents import Profile, ProfilePage
 
 ANSWER_SECONDS = 10.0
+_READERS: dict[int, Callable[[bytes], Asked]] = {
+    Command.FRIENDS: asked.decode_friend_request, Command.FRIEND_CHANGE: asked.decode_friend_change_request,
+    Command.SIGNATURE: asked.decode_profile_request,
+}  # fmt: skip
 Answered = TypeVar("Answered")
 
 
@@ -212,9 +216,12 @@ class Friends:
     def _answer(self, command: Command, request: Asked, decode: Callable[[bytes], Answered]) -> Answered:
         self._check_outside()
         try:
+            _READERS[command](request.encode())
             question = self._courier.ask_friends(command, request)
         except LocalProtocolError as error:
             raise ValueError(str(error)) from None
+        except RemoteProtocolError as error:
+            raise ValueError(f"{error.field}: too long, or nothing that may be asked") from None
         self._flush()
         return question.wait_for(decode, ANSWER_SECONDS)
 

@@ -294,6 +294,16 @@ def test_nothing_is_asked_without_a_session_within_a_transaction_or_with_no_text
         client.friends.ask(YOU)
     with pytest.raises(ValueError, match="utf-8"):
         client.friends.ask(YOU, "\ud800")
+    for call, field in (
+        (lambda: client.friends.ask(YOU, "x" * 201), "words"),
+        (lambda: client.set_profile(signature="x" * 201), "signature"),
+        (lambda: client.friends.remark(YOU, "x" * 65), "remark"),
+        (client.set_profile, "op"),
+    ):
+        with pytest.raises(ValueError, match=field):
+            call()
+    session = scene.center.session()
+    assert session.of(Command.FRIEND_CHANGE) == session.of(Command.SIGNATURE) == []
     scene.leave()
     scene.client = Client(scene.terminal, scene.path)
     with pytest.raises(NotConnected):
