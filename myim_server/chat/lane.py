@@ -13,7 +13,7 @@ One lane in pictures (REST: nothing to do; every arrow is one method):
       |                                                       +--failed: everything unsettled is refused--+
       +---------------------------------------------------------------------------------------------------+
 
-What travels by another way than the unsettled before it can overtake it: all goes one way, and a change waits for all answers.
+What goes another way than the unsettled before it can overtake it: all goes one way, and a change waits for all answers.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Lane:
 
     __slots__ = (
         "user", "slot", "target", "key", "bound_inbox", "state", "attempt", "center", "queue", "waiting", "is_taking", "refused_code",
-        "last_time", "settled", "since", "is_poke_due", "patience",
+        "last_time", "again", "settled", "since", "is_poke_due", "patience",
     )  # fmt: skip
 
     def __init__(self, user: int, slot: int, target: int, patience: Patience, first_attempt: int = 0) -> None:
@@ -155,6 +155,7 @@ class Lane:
         self.is_taking = False
         self.refused_code = ErrorCode.OUT_OF_ORDER
         self.last_time = 0
+        self.again: frozenset[int] = frozenset()  # refused below what is settled: no new names, and taken again all the same
         self.settled: dict[int, int] = {}
         self.since = 0.0
         self.is_poke_due = False
@@ -194,9 +195,10 @@ class Lane:
                     actions.append(Refuse(self, [letter.time], ErrorCode.ID_CONFLICT))
             elif letter.time in self.settled:
                 actions.append(self._settle_again(letter))
-            elif letter.time > self.last_time:
+            elif letter.time > self.last_time or (letter.time in self.again and letter.time > max(self.queue, default=0)):
                 self.queue[letter.time] = letter
-                self.last_time = letter.time
+                self.last_time = max(letter.time, self.last_time)
+                self.again = frozenset(time for time in self.again if time > letter.time)
                 fresh.append(letter)
             else:
                 actions.append(Refuse(self, [letter.time], ErrorCode.BAD_TIME))
@@ -242,10 +244,9 @@ class Lane:
         if attempt != self.attempt or self.state is not LaneState.LOOKING:
             return []
         actions: list[Action] = []
-        if self.is_poke_due:
-            self.is_poke_due = False
-            if center is not None and not self.queue:
-                actions.append(Poke(self, center))
+        if self.is_poke_due and center is not None and not self.queue:
+            actions.append(Poke(self, center))
+        self.is_poke_due = False
         if not self.queue:
             self.state = LaneState.REST
         elif center is None:
@@ -311,8 +312,7 @@ class Lane:
     def _give_up(self) -> list[Action]:
         """No way led to an answer in time [P-8.6]: the sender may try again; what still comes of this attempt is too late."""
         end: list[Action] = [End(self, self.attempt, self.center)] if self._is_out else []
-        self.attempt += 1
-        self.state = LaneState.REST
+        self.attempt, self.state = self.attempt + 1, LaneState.REST
         return end + self._refuse_all(ErrorCode.STORE_UNAVAILABLE)
 
     def stored(self, attempt: int, outcomes: Sequence[tuple[int, ErrorCode | None]], now: float) -> list[Action]:
@@ -352,9 +352,8 @@ class Lane:
         return self.state is _OPEN or self.state is LaneState.ENDING
 
     def _look(self, now: float) -> list[Action]:
-        self.attempt += 1
+        self.attempt, self.since = self.attempt + 1, now
         self.state = LaneState.LOOKING
-        self.since = now
         return [LookUp(self, self.attempt)]
 
     def _store(self) -> list[Action]:
@@ -376,6 +375,7 @@ class Lane:
         times = list(self.queue)
         self.queue.clear()
         self._close(code)
+        self.again = frozenset(time for time in times if time < self.last_time)
         return [Refuse(self, times, code)] if times else []
 
     def _close(self, code: ErrorCode) -> None:

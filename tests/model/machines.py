@@ -8,7 +8,7 @@ Time is abstract: every remembered moment is 0, and an event happens at YOUNG (n
 long for its way), or at ANCIENT (too long for any answer). Messages are numbered 1, 2, …; FOREIGN is a message of another sender that is
 only ever a row.
 
-    lane     (state, attempt, center, queue, waiting, is_taking, refused_code, last, settled, is_poke_due)      or None
+    lane     (state, attempt, center, queue, waiting, is_taking, refused_code, last, again, settled, is_poke_due) or None
     inbox    (terminal, is_reading, is_read_wanted, bound, handed, confirming);  bound = (owner, attempt, is_covered, held, unconfirmed)
     or None
     inboxes  tuple of inbox, the last active last
@@ -93,7 +93,7 @@ class LaneMachine:
         return (None if lane is None else _freeze_lane(lane)), tuple(_freeze_lane_actions(actions))
 
     def _thaw(self, frozen: Frozen) -> Lane:
-        state, attempt, center, queue, waiting, is_taking, code, last, settled, is_poke_due = frozen
+        state, attempt, center, queue, waiting, is_taking, code, last, again, settled, is_poke_due = frozen
         lane = self._lane_class(SENDER, SLOT, TARGET, Patience(), attempt)
         lane.state, lane.center = LaneState(state), center
         lane.queue = {time_of(name): letter_of(name) for name in queue}
@@ -102,6 +102,7 @@ class LaneMachine:
         if not is_taking:
             lane.refused_code = ErrorCode(code)
         lane.last_time = time_of(last) if last else 0
+        lane.again = frozenset(map(time_of, again))
         lane.settled = {time_of(name): outcome for name, outcome in settled}
         return lane
 
@@ -155,6 +156,7 @@ def _freeze_lane(lane: Lane) -> Frozen:
         lane.is_taking,
         0 if lane.is_taking else int(lane.refused_code),
         name_of(lane.last_time),
+        tuple(sorted(_names(lane.again))),
         tuple(sorted((name_of(time), outcome) for time, outcome in lane.settled.items())),
         lane.is_poke_due,
     )

@@ -18,7 +18,7 @@ from myim_server.chat.lane import RECEIVED, STORED, Lane, LaneState, Letter, Set
 from myim_wire.errors import ErrorCode
 from tests.model.machines import SENDER_KEY
 from tests.model.world import Rules, Settings
-from tests.model.worlds import M1_RECEIVED
+from tests.model.worlds import M1_RECEIVED, M2_SETTLED
 
 
 class SettlesBeforeCommit(Lane):
@@ -93,6 +93,15 @@ class TakesBehindRefused(Lane):
 
     def take(self, letters: Sequence[Letter], is_first: bool, now: float) -> list[lane_rules.Action]:
         return super().take(letters, True, now)
+
+
+class RefusesBelowWhatIsSettled(Lane):
+    """D-6: what was refused is no new name any more once one behind it is settled."""
+
+    def _refuse_all(self, code: ErrorCode) -> list[lane_rules.Action]:
+        actions = super()._refuse_all(code)
+        self.again = frozenset()
+        return actions
 
 
 class StoresSeveralAtOnce(Lane):
@@ -231,6 +240,13 @@ MUTATIONS = [
     Mutation("D-3 later messages go by themselves", Rules(lane=LaterOnesByThemselves), _world(2, "target breaks"), _EARLIER),
     Mutation("D-4 stores only what came back", Rules(lane=StoresOnlyWhatCameBack), _world(2, "target breaks"), _EARLIER),
     Mutation("D-6 takes what comes behind a refused one", Rules(lane=TakesBehindRefused), _world(2, "insert fails"), "refused for good"),
+    Mutation(
+        "D-6 refuses what was refused before, below what is settled",
+        Rules(lane=RefusesBelowWhatIsSettled),
+        _world(2, "owner gives up", faults=2),
+        "refused for good: BAD_TIME",
+        M2_SETTLED,
+    ),
     Mutation("D-7 several transactions at once", Rules(lane=StoresSeveralAtOnce), _world(2), _EARLIER),
     Mutation("D-8 never pokes, D-18 no sweep", Rules(lane=NeverPokes, is_swept=False), _world(1, directory="right"), _UNSEEN),
     Mutation(

@@ -23,6 +23,11 @@ M1_RECEIVED = (  # by way of a lane from A to the target at B, which stays open
     *("S connects to A", "T0 connects to B", "the store is read", "B gets rows", "S sends m1", "A takes", "A looks T up: right"),
     *("B hears of A: open", "the store is read", "B gets rows", "T0 shows", "receipts of T0", "A hears of B: received", "S reads"),
 )
+M2_SETTLED = (  # both were stored and shown, and not answered in time; of both that were sent again, m2's first receipt comes
+    *("S connects to A", "S sends m1", "S sends m2", "A takes", "A takes", "A looks T up: right, nobody", "T0 connects to A"),
+    *("the store commits", "the store is read", "A gets rows", "T0 shows m1", "receipts of T0", "T0 shows m2", "A has owned something"),
+    *("S reads", "S sends again", "A takes", "A takes", "A looks T up", "the store is read", "A gets rows", "receipts of T0", "S reads"),
+)
 
 
 class World(NamedTuple):
@@ -49,6 +54,7 @@ CHECKED: dict[str, World] = {
     "two terminals": World(Settings(messages=2, faults=0, terminals=2, directory="right")),
     "one message, any fault": World(Settings(messages=1, faults=1)),
     **{f"two messages, {kind}": World(_single(kind)) for kind in _LIGHT},
+    "two messages, m2 settled, owner gives up": World(_single("owner gives up", faults=2), None, M2_SETTLED),
     "two messages, late on links": World(_single("cut", late_on_links=True, directory="right")),
     "two messages, target breaks, right directory": World(_single("target breaks", directory="right")),
     **{f"one message, {one} + {other}": World(_pair(one, other)) for one, other in combinations_with_replacement(_LIGHT, 2)},

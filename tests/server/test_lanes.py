@@ -189,6 +189,26 @@ def test_a_falling_name_is_refused_and_all_behind_it() -> None:
     ]
 
 
+def test_what_was_refused_below_what_is_settled_is_taken_again_once_and_in_order() -> None:
+    lane = opened(M1, M2, M3)
+    lane.received(lane.attempt, [M3], 0.0)
+    assert lane.tick(100.0)[-1] == Refuse(lane, [M1, M2], ErrorCode.STORE_UNAVAILABLE)
+    assert lane.take([letter(M1), letter(M2), letter(M3)], True, 100.0) == [Settle(lane, [M3], RECEIVED), LookUp(lane, lane.attempt)]
+    assert list(lane.queue) == [M1, M2] and lane.last_time == M3
+    lane.found(lane.attempt, CENTER, 100.0)
+    lane.received(lane.attempt, [M1, M2], 100.0)
+    lane.settled.clear()
+    assert lane.take([letter(M1)], False, 100.0) == [Refuse(lane, [M1], ErrorCode.BAD_TIME)]
+
+
+def test_what_was_refused_below_what_is_settled_is_not_taken_in_falling_order() -> None:
+    lane = opened(M1, M2, M3)
+    lane.received(lane.attempt, [M3], 0.0)
+    lane.tick(100.0)
+    assert lane.take([letter(M2), letter(M1)], True, 100.0)[0] == Refuse(lane, [M1], ErrorCode.BAD_TIME)
+    assert list(lane.queue) == [M2]
+
+
 def test_what_the_store_took_before_a_refusal_is_settled_and_the_rest_refused() -> None:
     lane = storing(M1, M2, M3)
     actions = lane.stored(lane.attempt, [(M1, None), (M2, ErrorCode.RECIPIENT_FULL), (M3, ErrorCode.RECIPIENT_FULL)], 0.0)
