@@ -66,8 +66,12 @@ class Questions:
         if message.flags & ERROR:
             why = decode_error(message.content)
             answer(b"", RequestRefused(why.code, why.text, why.retry_ms or 0, why.field or ""))
-        else:
+            return True
+        try:
             answer(message.content, None)
+        except ProtocolError as error:  # it ends the session; who waits is told now, and not when its time is over
+            answer(b"", NotConnected(f"the center answered with something else: {error}"))
+            raise
         return True
 
     def drop(self, reason: str) -> None:

@@ -246,6 +246,20 @@ def test_an_answer_that_is_none_is_raised_as_what_the_page_says_and_the_session_
     assert client.is_online
 
 
+def test_an_answer_that_ends_the_session_is_raised_at_once(scene: Scene) -> None:
+    client = scene.connect()
+    for count, (call, command) in enumerate((
+        (lambda: client.friends.block(YOU), Command.FRIEND_CHANGE), (lambda: client.user_id("eve"), Command.LOOKUP),
+    ), 1):  # fmt: skip
+        session = scene.center.session(count)
+        wait_until(lambda: client.is_online)
+        calling = Call(call)
+        wait_until(lambda session=session, command=command: session.of(command))  # type: ignore[misc]
+        session.reply(session.of(command)[0], b"\x80")
+        with pytest.raises(NotConnected, match="something else"):
+            calling.wait()
+
+
 def test_profiles_are_asked_for_and_set(scene: Scene) -> None:
     client = scene.connect()
     session = scene.center.session()
