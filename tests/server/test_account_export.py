@@ -15,14 +15,28 @@ from myim_server.account_commands import MOST_EXPORTS
 from myim_server.node import Node
 from myim_server.store.engine import Store
 from myim_server.store.friend_changes import Blocked, GroupAdded, Remarked
+from myim_server.store.group_changes import Asked
 from myim_server.store.offline import StoredMessage
+from myim_server.store.schema import metadata
 from myim_wire.account_contents import MAX_PART_BYTES, Export
 from myim_wire.errors import ErrorCode
 from tests.server.account_terminals import Owner, here
 from tests.server.running import Person, make_person, start_node
 from tests.store.friends import ask, befriend, change, set_profile
+from tests.store.groups import change as change_group
 from tests.store.groups import new_group, say
 from tests.store.messages import message, put
+
+# Where the document has what a table keeps of a user. A new table belongs here, or into one of the two below.
+SECTIONS = {
+    "users": "account", "profiles": "profile", "terminals": "terminals", "networks": "networks", "logins": "logins",
+    "friend_groups": "friend_groups", "friends": "friends", "friend_requests": "requests_received", "blocks": "blocked",
+    "chat_groups": "groups", "group_members": "groups", "group_pending": "groups", "offline_messages": "messages",
+    "group_messages": "posts",
+}  # fmt: skip
+# Numbers and names by which terminals and centers keep in step, and nothing a user said or did.
+IN_STEP = {"changes", "friend_lists", "friend_removals", "receipts", "held_receipts", "group_names", "throttles"}
+OF_NOBODY = {"change_counter", "ticket_keys", "nodes", "endpoints", "group_leftovers", "deletions"}
 
 
 @pytest.fixture
@@ -91,6 +105,21 @@ def test_an_export_holds_all_that_is_kept_of_the_user_and_nothing_of_others(node
     ]  # fmt: skip
     texts = [(one["from"], one["name"], one.get("text"), one.get("base64")) for one in found["messages"]]
     assert texts == [(bob.user, "bob", "grüße\n", None), (eve, "eve", None, base64.b64encode(b"\xff\x00").decode())]
+
+
+def test_no_table_that_keeps_something_of_a_user_is_left_out(node: Node, store: Store, ann: Person, bob: Person) -> None:
+    assert metadata.tables.keys() == {*SECTIONS, *IN_STEP, *OF_NOBODY}
+    eve, dan = (make_person(node, name).user for name in ("eve", "dan"))
+    befriend(store, ann.user, bob.user)
+    ask(store, eve, ann.user, "hello?")
+    change(store, ann.user, dan, Blocked())
+    set_profile(store, ann.user, signature="here")
+    say(store, new_group(store, ann.user, bob.user), bob.user, 1)
+    change_group(store, new_group(store, bob.user), Asked(ann.user, "invited", bob.user, ""))
+    put(store, message(ann.user, bob.user, 1))
+    found = exported(Owner(node, ann))
+    assert [section for section in SECTIONS.values() if not found[section]] == []
+    assert sorted(one["role"] for one in found["groups"]) == ["invited", "owner"]
 
 
 def test_somebody_who_has_nothing_gets_a_whole_document_too(node: Node, ann: Person) -> None:
