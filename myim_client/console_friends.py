@@ -152,6 +152,9 @@ class FriendTalk:
     def _add(self, rest: str) -> None:
         name, _, words = rest.partition(" ")
         user = self._user(name, "/add")
+        if self._friends.get(user) is not None:
+            self._say(f"* {self._people(user)} is your friend already")
+            return
         self._friends.ask(user, words.strip())
         if self._friends.get(user) is None:
             self._say(f"* {self._people(user)} is asked")

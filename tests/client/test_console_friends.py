@@ -89,7 +89,6 @@ def type_and_get(talk: Talk, line: str, asked: FriendRequest | FriendChangeReque
 
 
 CHANGES: list[tuple[str, FriendChangeRequest, list[str]]] = [
-    ("/add bob hello there", Ask(YOU, "hello there"), []),
     ("/accept bob", Accept(YOU), ["* done"]),
     ("/refuse bob", Refuse(YOU), ["* done"]),
     ("/ignore BOB", Ignore(YOU), ["* done"]),
@@ -100,6 +99,7 @@ CHANGES: list[tuple[str, FriendChangeRequest, list[str]]] = [
     ("/remark bob my dear", Remark(YOU, "my dear"), ["* done"]),
     ("/remark bob", Remark(YOU, ""), ["* done"]),
     (f"/add @{YOU + 1}", Ask(YOU + 1), [f"* @{YOU + 1} is asked"]),
+    (f"/add @{YOU + 1} hello there", Ask(YOU + 1, "hello there"), [f"* @{YOU + 1} is asked"]),
 ]
 
 
@@ -107,6 +107,13 @@ def test_what_is_typed_is_asked_and_answered(talk: Talk) -> None:
     with_bob(talk)
     for line, asked, printed in CHANGES:
         assert type_and_get(talk, line, asked, DONE) == printed, line
+
+
+def test_who_is_a_friend_is_not_asked_to_be_one(talk: Talk) -> None:
+    session = with_bob(talk)
+    talk.chat.type("/add bob hello there")
+    assert talk.lines == ["* bob is your friend already"]
+    assert session.of(Command.FRIEND_CHANGE) == []
 
 
 def test_friends_are_listed_with_how_they_are(talk: Talk) -> None:
