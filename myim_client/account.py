@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from myim_client.errors import RequestRefused, WithinTransaction
-from myim_client.questions import Question
+from myim_client.questions import Question, refusal_of
 from myim_wire import account_contents as asked
 from myim_wire.account_contents import AccountRequest, ExportPart, ListedLogin, ListedTerminal, LoginPage, TerminalPage
-from myim_wire.errors import ErrorCode, LocalProtocolError
+from myim_wire.errors import ErrorCode, ProtocolError
 from myim_wire.messages import Command
 
 ANSWER_SECONDS = 10.0
@@ -124,9 +124,11 @@ class OwnAccount:
     def _answer(self, request: AccountRequest, decode: Callable[[bytes], Answered]) -> Answered:
         self._check_outside()
         try:
-            question = self._ask(Command.ACCOUNT, request.encode())
-        except LocalProtocolError as error:
-            raise ValueError(str(error)) from None
+            content = request.encode()
+            asked.decode_account_request(content)
+            question = self._ask(Command.ACCOUNT, content)
+        except ProtocolError as error:
+            raise refusal_of(error) from None
         self._flush()
         return question.wait_for(decode, ANSWER_SECONDS)
 

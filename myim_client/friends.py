@@ -14,8 +14,9 @@ from myim_client.courier import Courier
 from myim_client.errors import NameUnknown, WithinTransaction
 from myim_client.friend_copy import FriendGroup
 from myim_client.friend_courier import Asked, FriendPresence
+from myim_client.questions import refusal_of
 from myim_wire import friend_requests as asked
-from myim_wire.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
+from myim_wire.errors import ProtocolError
 from myim_wire.friend_contents import (
     BlockedPage,
     BlockedUser,
@@ -196,7 +197,7 @@ class Friends:
         try:
             wanted = SetPresence.decode(SetPresence(state, text).encode())
         except ProtocolError as error:
-            raise ValueError(str(error)) from None
+            raise refusal_of(error) from None
         if any(unicodedata.category(character) == "Cc" for character in text):
             raise ValueError("control characters in a status text")  # refused by centers at every session, were it kept
         question = self._courier.set_presence(wanted)
@@ -218,10 +219,8 @@ class Friends:
         try:
             _READERS[command](request.encode())
             question = self._courier.ask_friends(command, request)
-        except LocalProtocolError as error:
-            raise ValueError(str(error)) from None
-        except RemoteProtocolError as error:
-            raise ValueError(f"{error.field}: too long, or nothing that may be asked") from None
+        except ProtocolError as error:
+            raise refusal_of(error) from None
         self._flush()
         return question.wait_for(decode, ANSWER_SECONDS)
 

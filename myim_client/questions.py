@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from myim_client.errors import NotConnected, RequestRefused
 from myim_wire.bodies import decode_error
-from myim_wire.errors import ProtocolError
+from myim_wire.errors import LocalProtocolError, ProtocolError
 from myim_wire.messages import ERROR, Message
 
 Answer = Callable[[bytes, Exception | None], None]
@@ -46,6 +46,12 @@ class Question:
             return decode(content)
         except ProtocolError as error:
             raise NotConnected(f"the center answered with something else: {error}") from None
+
+
+def refusal_of(error: ProtocolError) -> ValueError:
+    """What is raised for a request that no center takes, so that it is not asked: which field is wrong, in words for people."""
+    is_ours = isinstance(error, LocalProtocolError) or not error.field
+    return ValueError(str(error) if is_ours else f"{error.field}: too long, or nothing that may be asked")
 
 
 class Questions:

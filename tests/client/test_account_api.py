@@ -139,7 +139,7 @@ def test_an_answer_that_is_none_is_raised_as_what_the_page_says(scene: Scene, ac
 @pytest.mark.parametrize(
     ("act", "error"),
     [
-        (lambda account: account.rename_terminal(64, "x"), RequestRefused),
+        (lambda account: account.rename_terminal(63, "x"), RequestRefused),
         (lambda account: account.terminals(), RequestRefused),
     ],
 )
@@ -155,6 +155,21 @@ def test_a_refusal_and_a_lost_session_are_raised(scene: Scene, act: Callable[[Ow
     session.cut()
     with pytest.raises(NotConnected):
         call.wait()
+
+
+@pytest.mark.parametrize(
+    ("act", "field"),
+    [
+        (lambda account: account.rename_terminal(64, "x"), "slot"),
+        (lambda account: account.rename_terminal(1, "x" * 65), "name"),
+        (lambda account: account.acknowledge_terminal(-1), "slot"),
+    ],
+)
+def test_what_no_center_takes_is_not_asked(scene: Scene, act: Callable[[OwnAccount], Any], field: str) -> None:
+    client = scene.connect()
+    with pytest.raises(ValueError, match=f"^{field}: "):
+        act(client.account)
+    assert scene.center.session().of(Command.ACCOUNT) == []
 
 
 def test_within_a_transaction_nothing_is_asked(scene: Scene) -> None:
