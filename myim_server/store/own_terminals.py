@@ -2,7 +2,8 @@
 
 What must not live here: admitting a terminal (`terminals`), and who is told when. A warning stands until a terminal acknowledges it that
 the owner knows already, or that was there before, or until another terminal revokes the new one, which is a stranger then: it is new again
-should it come back. So who stole a password always has a terminal whose warning stands, whatever its terminals do to each other.
+should it come back. So who stole a password always has a terminal whose warning stands, whatever its terminals do to each other. A terminal
+that is revoked itself has no say any more, though its center may hear of that seconds later.
 """
 
 import secrets
@@ -84,6 +85,8 @@ class OwnTerminals:
             rows = connection.execute(_locked(user_id)).all()
             if slot is not None and not any(row.slot == slot for row in rows):
                 raise NoSuchTerminal(user_id, slot)
+            if any(row.slot == asking and row.is_revoked for row in rows):
+                raise NoSuchTerminal(user_id, asking)
             named = [row for row in rows if (row.slot != asking if slot is None else row.slot == slot)]
             for row in named:
                 values = {} if row.is_revoked else {"generation": row.generation + 1, "is_revoked": True}
@@ -111,7 +114,7 @@ class OwnTerminals:
             one, asker = rows[slot], rows.get(asking)
             if one.is_told:
                 return True
-            if asker is None or not (asker.is_told or (asker.first_seen, asker.slot) < (one.first_seen, one.slot)):
+            if asker is None or asker.is_revoked or not (asker.is_told or (asker.first_seen, asker.slot) < (one.first_seen, one.slot)):
                 return False
             connection.execute(update(terminals).where(*_at(user_id, slot)).values(is_told=True))
             return True

@@ -116,10 +116,23 @@ def test_a_new_terminal_does_not_silence_its_warning_by_revoking_itself(store: S
 def test_a_warning_of_a_terminal_that_a_new_password_logged_out_ends_by_revoking_it(store: Store, users: list[int]) -> None:
     admit(store, users[0], 1, T0 + 1)
     admit(store, users[0], 2, T0 + 2)
-    store.accounts.raise_generation(users[0])
+    account = store.accounts.get(users[0])
+    assert account is not None and store.accounts.change_password(users[0], "another", account.password_hash, 0) == 2
     assert list(store.own_terminals.unknown([users[0]])) == [users[0]]
     assert store.own_terminals.revoke(users[0], 1, asking=0) == 0
     assert store.own_terminals.unknown([users[0]]) == {}
+
+
+def test_a_terminal_that_is_revoked_has_no_say_any_more(store: Store, users: list[int]) -> None:
+    for number in (1, 2, 3):
+        admit(store, users[0], number, T0 + number)
+    store.own_terminals.revoke(users[0], 1, asking=0)
+    assert not store.own_terminals.acknowledge(users[0], 2, asking=1)
+    for slot in (0, 2, None):
+        with pytest.raises(NoSuchTerminal):
+            store.own_terminals.revoke(users[0], slot, asking=1)
+    assert [one.is_revoked for one in store.own_terminals.of(users[0])] == [False, True, False]
+    assert [one.slot for one in store.own_terminals.unknown([users[0]])[users[0]]] == [2]
 
 
 def test_what_an_operator_revokes_is_shown_as_revoked(store: Store, users: list[int]) -> None:
