@@ -189,8 +189,8 @@ class MeshLinkManager:
 
     def _dial_members(self) -> None:
         """Who is no longer a member keeps the link it has: a directory that forgot it may be wrong."""
-        numbers = range(self._settings.links_per_peer)
-        members = [member for member in self._members() if member.node != self._identity.node_id]
+        numbers, own = range(self._settings.links_per_peer), self._identity.node_id  # read once: it is parsed out of the certificate
+        members = [member for member in self._members() if member.node != own]
         self._wanted = {(member.address, number): member for member in members for number in numbers}
         for key in self._wanted:
             if key not in self._dialers:
