@@ -9,18 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, cast
 
+import gevent
+
 from myim_server.chat.friend_news import News, listed
 from myim_server.chat.friend_rules import not_allowed
 from myim_server.chat.names import parse_beginning, parse_name
 from myim_server.chat.texts import check_line, check_text
 from myim_server.store.profile_values import Found, Profile, ProfileChange
 from myim_wire import profile_contents as told
-from myim_wire.friend_contents import MAX_FOUND, FoundPage, FoundProfile
+from myim_wire.friend_contents import MAX_FOUND, FoundPage, FoundProfile, FriendChanged
 from myim_wire.friend_requests import GetProfiles, ProfileRequest, Search
 
 SHORTEST_BEGINNING = 3
 _MAX_ID = (1 << 64) - 1
 _ID_DIGITS = 20
+_TOLD_AT_ONCE = 200
 
 
 class ProfileTable(Protocol):
@@ -55,9 +58,15 @@ class ProfileDesk:
         if done is None:
             raise not_allowed()
         profile, versions = done
-        if versions:
-            self._tell(News(user << 6 | slot, listed(versions)))
+        self._tell_all(user << 6 | slot, listed(versions))
         return _told(profile, True).encode()
+
+    def _tell_all(self, by: int, pushes: Sequence[tuple[int, FriendChanged]]) -> None:
+        """A user may have thousands of friends: after some, others get their turn (yields)."""
+        for start in range(0, len(pushes), _TOLD_AT_ONCE):
+            if start:
+                gevent.sleep(0)
+            self._tell(News(by, pushes[start : start + _TOLD_AT_ONCE]))
 
     def search(self, user: int, request: Search) -> bytes:
         """The content of the reply to a search (blocks)."""
