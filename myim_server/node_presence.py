@@ -109,7 +109,7 @@ def build_presence(
     circles = Circles(store.friends, store.blocks, gevent.spawn)
     parts = PresenceParts(node_id, router.parties, router.inboxes, post.mesh, settings.later, settings.now, settings.is_whole)
     hall = PresenceHall(parts, circles, settings.grace_seconds)
-    shelf.is_blocked = hall.is_blocked
+    shelf.is_blocked, shelf.blocked_by = hall.is_blocked, lambda target: store.blocks.of([target])[target]
     shelf.is_held = hall.is_hidden
     hall.on_seen = router.ways.appeared
     hall.on_hidden = lambda user: router.carry_out(router.inboxes.hide(user))

@@ -7,7 +7,7 @@ after the commit; a failure is an answer too. What is QoS 0 has a small queue of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from myim_server.batches import Batch
@@ -93,6 +93,7 @@ class Shelf:
         )
 
     is_blocked: Callable[[int, int], bool] = staticmethod(lambda target, sender: False)  # its messages are never shown to the target
+    blocked_by: Callable[[int], Collection[int]] = staticmethod(lambda target: ())  # whom the target blocks, by the store itself (blocks)
     is_held: Callable[[int], bool] = staticmethod(lambda target: False)  # its receipts wait until it may be seen
 
     def put(self, user: int, target: int, letters: Sequence[Letter], done: Callable[[Outcomes | Exception], None], now: float) -> None:
@@ -161,7 +162,10 @@ class Shelf:
         window = inbox.window
         limit = min(window.page_rows, max(1, window.rows - inbox.unconfirmed_rows))
         rows, is_more = self._offline.page(inbox.user, set(inbox.handed), limit, max(1, window.row_bytes - inbox.unconfirmed_bytes))
-        never = {row.id for row in rows if self.is_blocked(inbox.user, row.user)}
+        never: set[int] = set()
+        if any(self.is_blocked(inbox.user, row.user) for row in rows):
+            blocked = self.blocked_by(inbox.user)  # asked anew: who was unblocked meanwhile would lose what is deleted here
+            never = {row.id for row in rows if row.user in blocked}
         once = [row.id for row in rows if row.qos == 0]
         if once and not inbox.is_open:  # it left meanwhile: what is deleted now would be handed to nobody
             return (), False

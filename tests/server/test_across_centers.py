@@ -278,6 +278,7 @@ def test_no_terminal_of_who_blocks_a_sender_is_shown_a_copy_at_whatever_center(
     for center in (two, three):
         inboxes, shelf = center.router.inboxes, center.router._shelf
         inboxes.hides = inboxes.blocks = shelf.is_blocked = lambda target, sender: (target, sender) == (town.bob, town.alice)
+        shelf.blocked_by = lambda target: {town.alice}
     town.pump()
     one.finder.wrong[town.bob] = [Place(2, 2, 0, 1, 1), Place(3, 3, 1, 1, 1)]
     (time,) = one.write(hers, town.bob, b"let me in")

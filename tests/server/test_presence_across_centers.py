@@ -65,6 +65,20 @@ def test_a_block_made_by_a_center_that_died_holds_elsewhere(town: Town, presence
     assert is_blocked(presences, two, town.bob, town.alice)
 
 
+def test_what_is_sent_after_an_unblocking_of_which_the_targets_center_has_not_heard_is_not_lost(
+    town: Town, presences: Presences, one: FakeCenter, two: FakeCenter, three: FakeCenter
+) -> None:
+    alice, hers = three.come(town.alice)
+    presences.block(one, town.bob, town.alice)
+    bob, _ = presences.come(two, town.bob)
+    town.cut(1, 2)
+    presences.unblock(one, town.bob, town.alice)
+    assert is_blocked(presences, two, town.bob, town.alice)
+    (time,) = three.write(hers, town.bob, b"thank you")
+    town.settle(lambda: alice.settled.get(time) == STORED)
+    town.settle(lambda: bob.bodies == [b"thank you"])
+
+
 class Wavering:
     """Blocks of a store that is away, for a while."""
 

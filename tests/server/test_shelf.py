@@ -247,7 +247,7 @@ def test_rows_of_qos_0_stay_for_the_next_session_when_this_one_leaves_during_the
 def test_a_read_takes_one_page_of_what_a_blocked_sender_stored_and_the_inbox_reads_on(shelf: Shelf, offline: Offline) -> None:
     """Else a hundred thousand rows of it are one read, which everybody else's reads wait for, and as deep a recursion."""
     offline.rows = [row(number) for number in range(1, 301)]
-    shelf.is_blocked = lambda target, sender: (target, sender) == (9, 1)
+    shelf.is_blocked, shelf.blocked_by = lambda target, sender: (target, sender) == (9, 1), lambda target: {1}
     inbox = Inbox(9, 0, Window())
     inbox.fetch()
     got, done = answers()
@@ -256,6 +256,15 @@ def test_a_read_takes_one_page_of_what_a_blocked_sender_stored_and_the_inbox_rea
     assert (got, len(offline.pages), offline.deleted) == ([([], True)], 1, list(range(1, 129)))
     rows, is_more = got[0]
     assert inbox.read_done(rows, is_more, 0.0) == [Read(inbox)]
+
+
+def test_what_the_store_does_not_call_blocked_any_more_is_not_deleted_for_it(shelf: Shelf, offline: Offline) -> None:
+    offline.rows = [row(1), row(2)._replace(user=2)]
+    shelf.is_blocked, shelf.blocked_by = lambda target, sender: True, lambda target: {2}
+    got, done = answers()
+    shelf.read(Inbox(9, 0, Window()), done)
+    wait_until(lambda: got)
+    assert ([one.user for one in got[0][0]], offline.deleted) == ([1], [2])
 
 
 def test_a_transaction_confirms_five_thousand_names_at_most(shelf: Shelf, offline: Offline) -> None:
