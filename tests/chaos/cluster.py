@@ -80,6 +80,7 @@ class Options:
             faults.TO_HAZELCAST: shape.centers if has_hazelcast else 0,
             faults.TO_DATABASE: shape.centers,
             faults.GARBAGE: int(has_hazelcast),
+            faults.CLOCK: int(self.sabotage not in NODE_SABOTAGES),
         }
         if self.only:
             sizes = {what: size if what in (*self.only, faults.APPLICATION) else 0 for what, size in sizes.items()}

@@ -11,7 +11,7 @@ from random import Random
 
 CENTER, ENDPOINT, LOGIN, APPLICATION, DATABASE, HAZELCAST = "center", "endpoint", "login", "application", "database", "hazelcast"
 LINK, ISOLATION, FRONT, CLIENTS, TO_HAZELCAST, TO_DATABASE = "link", "isolation", "front", "clients", "to_hazelcast", "to_database"
-GARBAGE = "garbage"
+GARBAGE, CLOCK = "garbage", "clock"
 PROCESSES = (CENTER, ENDPOINT, LOGIN, APPLICATION, DATABASE, HAZELCAST)
 NEEDS_STORE_AT_START = (CENTER, LOGIN)
 RECOVERY_SECONDS = 4.0
@@ -65,7 +65,11 @@ MENU = (
     (1, TO_DATABASE, "cut", 0.0, 0.0),
     (1, TO_DATABASE, "half_open", 2.0, 6.0),
     (3, GARBAGE, "write", 2.0, 6.0),
+    (1, CLOCK, "hour_ahead", 1.0, 8.0),
+    (1, CLOCK, "hour_back", 1.0, 8.0),
+    (1, CLOCK, "day_ahead", 1.0, 8.0),
 )
+STEPS = {"hour_ahead": 3600.0, "hour_back": -3600.0, "day_ahead": 86_400.0}  # seconds the clock is off, and then right again
 OF_HAZELCAST = (HAZELCAST, TO_HAZELCAST, GARBAGE)
 
 

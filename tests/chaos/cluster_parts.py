@@ -147,7 +147,10 @@ class Hazelcast:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How many of what, and how they meet. links: tls or plain; directory: hazelcast or static; the last two: how centers are started."""
+    """How many of what, and how they meet. links: tls or plain; directory: hazelcast or static; the last two: how centers are started.
+
+    Unless that says otherwise, the first center's clock can be stepped.
+    """
 
     centers: int = 3
     endpoints: int = 2
@@ -155,7 +158,7 @@ class Shape:
     links: str = "tls"
     directory: str = "hazelcast"
     environment: Mapping[str, str] = field(default_factory=dict)
-    program: Sequence[str] = ("-m", "myim_server")
+    program: Sequence[str] = ()
 
 
 class Cluster:
@@ -181,6 +184,17 @@ class Cluster:
         """The cluster's secret, made by the first node that starts."""
         return self.directory / "cluster.secret"
 
+    @property
+    def clock_file(self) -> Path:
+        """How many seconds the clock of the first center is off."""
+        return self.directory / "clock"
+
+    def step_clock(self, seconds: float) -> None:
+        """From about now on it is so far off."""
+        new = self.clock_file.with_suffix(".new")
+        new.write_text(str(seconds))
+        new.replace(self.clock_file)
+
     def _member(self, name: str) -> Member:
         directory = self.directory / name
         (directory / "data").mkdir(parents=True, mode=0o700)
@@ -199,7 +213,9 @@ class Cluster:
                 hazelcast.await_up()
         self.centers = [self._member(f"center{number + 1}") for number in range(self.shape.centers)]
         for center in self.centers:
-            center.environment, center.program = self.shape.environment, self.shape.program
+            center.environment, center.program = self.shape.environment, self.shape.program or center.program
+        if not self.shape.program:
+            self.centers[0].program = ("-m", "tests.chaos.stepped_node", str(self.clock_file))
         self.endpoints = [self._member(f"endpoint{number + 1}") for number in range(self.shape.endpoints)]
         self._lay_links()
         for number, endpoint in enumerate(self.endpoints):

@@ -102,6 +102,8 @@ class Ordeal:
             self.kills.append(Kill(fault.what, time.monotonic_ns()))
         if fault.what == faults.GARBAGE:
             end = self._write_garbage(fault)
+        elif fault.what == faults.CLOCK:
+            end = self._step_clock(fault)
         elif fault.what in faults.PROCESSES:
             end = self._strike_process(fault)
         else:
@@ -251,6 +253,10 @@ class Ordeal:
         )
         self._mutators.append(Process([PYTHON, "-m", "tests.chaos.mutator", str(path)], cluster.directory / "mutator.log"))
         return lambda: None
+
+    def _step_clock(self, fault: Fault) -> Callable[[], None]:
+        self.cluster.step_clock(faults.STEPS[fault.how])
+        return lambda: self.cluster.step_clock(0.0)
 
     def finish(self) -> None:
         """Every fault is over: nothing stays cut, paused or down."""

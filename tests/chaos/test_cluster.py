@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.chaos.cluster import Options, chosen, run
-from tests.chaos.cluster_faults import APPLICATION, CENTER, LINK, Fault
+from tests.chaos.cluster_faults import APPLICATION, CENTER, CLOCK, LINK, Fault
 from tests.chaos.cluster_parts import Shape
 
 
@@ -62,6 +62,17 @@ def test_who_died_with_its_center_stays_listed_where_leases_are_unchecked() -> N
         if outcome.directory_seconds is None:
             return
     pytest.fail(f"nothing was noticed: {outcome.summary(options)}")
+
+
+def test_a_clock_that_is_stepped_breaks_no_order_lease_or_exactly_once() -> None:
+    script = []
+    for number, how in enumerate(("hour_ahead", "hour_back", "day_ahead")):
+        at = 1.0 + 6 * number
+        script.append(Fault(at, CLOCK, 0, how, 4.0, 0))
+        script.append(Fault(at + 1.5, CENTER, number % 2, "kill", 0.5, 0))  # it starts again by a clock that is wrong, or beside one
+        script.append(Fault(at + 3.0, APPLICATION, number, "kill", 0.0, 0))
+    outcome = run(Options(6_000, 0, 16, shape=Shape(endpoints=1, centers=2), script=tuple(script), users=60))
+    assert outcome.exit_code == 0, outcome.verdict.counts()
 
 
 def test_the_command_line_means_what_it_says() -> None:
