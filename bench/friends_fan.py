@@ -19,7 +19,7 @@ from bench.processes import run_seconds
 from myim_wire.presence_contents import ONLINE_STATES
 
 SPEAKERS = 10
-WINDOW_SECONDS = 0.4  # longer than a change takes to be heard
+WINDOW_SECONDS = 0.5  # longer than a change takes to be heard; of who changes more often than in two of them not each change is told
 WARM = 3
 
 

@@ -4,7 +4,8 @@ What lives here: the state machine of presence: sessions' states in, tellings ou
 (`presence_hall`). Invisible is offline to everybody else; a user with several sessions appears as the most present of the visible ones.
 
 A user that can be seen no more is told of only after a time of grace, so a reconnect is no news; and **who hides is told of as late as who
-leaves**, since both are gone at once for whoever asks: told at once, the one would be known from the other.
+leaves**, since both are gone at once for whoever asks: told at once, the one would be known from the other. Who changes all the time is
+told of once a second, as he is then.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import NamedTuple
 
 OFFLINE, ONLINE, AWAY, BUSY, INVISIBLE = "offline", "online", "away", "busy", "invisible"
 _MOST_PRESENT = {ONLINE: 0, BUSY: 1, AWAY: 2, INVISIBLE: 3}
+_APART_SECONDS, _AT_ONCE = 1.0, 3  # a few changes of a user are told at once, then one in so long
+_FEW_PAID = 1_000
 _MOST_HEARD_OF = 1_000_000
 
 
@@ -41,6 +44,8 @@ class Presence:
         self._told: dict[int, Seen] = {}  # what friends were told last, from here
         self._due: dict[int, None] = {}
         self._leaving: dict[int, float] = {}
+        self._paid: dict[int, float] = {}  # until when what was told of a user is paid for; in the past, it is as if nothing was
+        self._most_paid = _FEW_PAID
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -107,19 +112,25 @@ class Presence:
     # ------------------------------------------------------------------ what is to be told
 
     def take_due(self, now: float) -> list[tuple[int, Seen]]:
-        """Who appears otherwise than was told; taken once. Who left long enough ago is among them."""
+        """Who appears otherwise than was told, but for whom too much was told of just now; taken once. Who left long enough ago is among
+        them."""
         for user in [user for user, deadline in self._leaving.items() if deadline <= now]:
             del self._leaving[user]
             self._due[user] = None
-        due, self._due = self._due, {}
+        latest = now + (_AT_ONCE - 1) * _APART_SECONDS
         news = []
-        for user in due:
+        for user in [user for user in self._due if self._paid.get(user, now) <= latest]:
+            del self._due[user]
+            self._paid[user] = max(self._paid.get(user, now), now) + _APART_SECONDS
             seen = self.appearance(user)
             if seen == GONE:
                 self._told.pop(user, None)
             else:
                 self._told[user] = seen
             news.append((user, seen))
+        if len(self._paid) > self._most_paid:
+            self._paid = {user: until for user, until in self._paid.items() if until > now}
+            self._most_paid = max(_FEW_PAID, 2 * len(self._paid))
         return news
 
     def told(self, user: int) -> Seen:
@@ -131,9 +142,9 @@ class Presence:
         return list(self._told)
 
     @property
-    def has_leaving(self) -> bool:
-        """Whether there is anybody who can be seen no more, and of whom that is still to be told."""
-        return bool(self._leaving)
+    def is_owing(self) -> bool:
+        """Whether there is anybody of whom something is still to be told, now or later."""
+        return bool(self._leaving or self._due)
 
     def is_leaving(self, user: int) -> bool:
         """Whether the user can be seen no more, and that is still to be told."""

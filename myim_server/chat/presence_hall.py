@@ -215,8 +215,8 @@ class PresenceHall:
             self._parts.later(seconds, self.tell)
 
     def tick(self) -> None:
-        """Tell of those whose grace is over; a few times a second."""
-        if self.presence.has_leaving:
+        """Tell of those whose grace is over, or who change all the time; a few times a second."""
+        if self.presence.is_owing and not self._is_telling:
             self.tell()
 
     def tell(self) -> None:

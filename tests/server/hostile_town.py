@@ -92,7 +92,7 @@ class HostileTown:
         self._befriend()
         assert node._role is not None
         presence = node._role.presence.hall.presence
-        wait_until(lambda: not presence and not presence.has_leaving)  # or friends hear later that those went who are invisible next
+        wait_until(lambda: not presence and not presence.is_owing)  # or friends hear later that those went who are invisible next
         seen: dict[str, SettableState] = {"alice": "busy", "bobby": "invisible", "carol": "away", "ivan": "invisible", "ivor": "invisible"}
         self.citizens = {name: Citizen(node, self.people[name], state) for name, state in seen.items()}
         self.group = self._found()

@@ -36,7 +36,7 @@ def test_a_reconnect_within_the_grace_is_no_news() -> None:
     presence.end(ALICE, 0, 10.0)
     assert presence.take_due(24.9) == [] and presence.is_leaving(ALICE)
     presence.begin(ALICE, 0, ONLINE, 24.9)
-    assert presence.take_due(99.0) == [] and not presence.has_leaving
+    assert presence.take_due(99.0) == [] and not presence.is_owing
 
 
 def test_who_stays_away_is_told_of_after_the_grace() -> None:
@@ -90,7 +90,7 @@ def test_who_hides_and_shows_himself_within_the_grace_never_went() -> None:
     presence.take_due(0.0)
     presence.change(ALICE, 0, INVISIBLE, 1.0)
     presence.change(ALICE, 0, ONLINE, 2.0)
-    assert presence.take_due(99.0) == [] and not presence.has_leaving
+    assert presence.take_due(99.0) == [] and not presence.is_owing
 
 
 def test_when_the_visible_one_of_two_sessions_ends_the_user_leaves() -> None:
@@ -109,6 +109,32 @@ def test_what_changes_back_before_it_was_told_is_no_news() -> None:
     presence.change(ALICE, 0, AWAY, 1.0)
     presence.change(ALICE, 0, ONLINE, 1.0)
     assert presence.take_due(1.0) == []
+
+
+def test_who_changes_all_the_time_is_told_of_once_a_second_as_he_is_then() -> None:
+    presence = Presence(GRACE)
+    presence.begin(ALICE, 0, ONLINE, 0.0)
+    presence.begin(BOB, 0, ONLINE, 0.0)
+    presence.take_due(0.0)
+    told = []
+    for number in range(1, 1001):  # a hundred a second
+        now = number / 100
+        presence.change(ALICE, 0, Seen("away", str(number)), now)
+        told += [(now, seen.text) for _, seen in presence.take_due(now)]
+    assert 10 <= len(told) <= 12 and all(text == str(round(100 * now)) for now, text in told)
+    presence.change(ALICE, 0, BUSY, 10.01)
+    assert presence.take_due(10.01) == [] and presence.is_owing
+    assert presence.take_due(11.1) == [(ALICE, BUSY)]
+    presence.change(BOB, 0, AWAY, 11.1)
+    assert presence.take_due(11.1) == [(BOB, AWAY)]  # nobody else waits for it
+
+
+def test_what_is_remembered_of_who_was_told_of_is_bounded() -> None:
+    presence = Presence(GRACE)
+    for user in range(5_000):
+        presence.begin(user, 0, ONLINE, 0.01 * user)
+        presence.take_due(0.01 * user)
+    assert len(presence._paid) <= 1_001
 
 
 def test_a_visible_session_beside_an_invisible_one_is_seen() -> None:

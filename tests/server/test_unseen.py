@@ -74,7 +74,7 @@ def hide(node: Node, who: Hidden) -> None:
     """The one comes, invisible from the start, when nobody is there any more."""
     assert node._role is not None
     presence = node._role.presence.hall.presence
-    wait_until(lambda: not presence and not presence.has_leaving)
+    wait_until(lambda: not presence and not presence.is_owing)
     Citizen(node, who.there, "invisible", LATER).listen()
 
 
@@ -102,7 +102,7 @@ def by_who_is_blocked(node: Node) -> Hidden:
     terminal.close()
     assert node._role is not None
     presence = node._role.presence.hall.presence
-    wait_until(lambda: not presence and not presence.has_leaving)
+    wait_until(lambda: not presence and not presence.is_owing)
     Citizen(node, who.there, "online", LATER).listen()
     return who
 
