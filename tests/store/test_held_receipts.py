@@ -1,6 +1,8 @@
 """Receipts that are held: nobody learns of them before their target may be seen."""
 
-from myim_server.store.engine import Store
+import gevent
+
+from myim_server.store.engine import Store, StoreSettings, open_store
 from tests.store.messages import T0, message, put, rows_of, time_of
 
 DAY = 24 * 3600 * 1_000_000
@@ -26,3 +28,15 @@ def test_of_those_that_are_held_the_old_ones_go(store: Store, users: list[int]) 
     assert store.offline.purge_expired(T0 + 69 * DAY, 10).rows == 0
     assert store.offline.purge_expired(T0 + 71 * DAY, 10).rows == 1
     assert store.receipts.release(users[0], 10) == []
+
+
+def test_of_two_centers_that_release_at_once_one_makes_the_receipt(store: Store, settings: StoreSettings, users: list[int]) -> None:
+    """Else the other makes it again, when its sender has confirmed it."""
+    other = open_store(settings)
+    numbers = range(1, 41)
+    put(store, *(message(users[0], users[1], number) for number in numbers))
+    store.offline.confirm([(users[0], users[1], time_of(number)) for number in numbers], is_held=True)
+    released = [gevent.spawn(one.receipts.release, users[0], 100) for one in (store, other) * 2]
+    gevent.joinall(released, raise_error=True)
+    assert sorted(len(one.get()) for one in released) == [0, 0, 0, 40]
+    other.close()
