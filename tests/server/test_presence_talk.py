@@ -13,7 +13,7 @@ from myim_wire.friend_requests import Block, Unblock
 from myim_wire.messages import QOS1, REPLY, Command, Message, encode_message
 from myim_wire.presence_contents import AskOnline, OnlinePage, PresenceChanged, SetPresence
 from tests.server.friend_terminals import Friendly, make_people
-from tests.server.running import RawTerminal, config, wait_until
+from tests.server.running import RawTerminal, config, start_node, wait_until
 
 STORED = b"\x02"
 
@@ -81,13 +81,30 @@ def test_friends_see_each_other_come_change_and_go(node: Node, friends: tuple[Fr
     again.close()
 
 
-def test_a_reconnect_within_the_grace_tells_nobody(node: Node, friends: tuple[Friendly, Friendly]) -> None:
-    alice, bob = friends
-    online(bob)
+def states_until(who: Friendly, user: int, state: str) -> list[str]:
+    """How the user was said to appear, in order, until it is so."""
+    states: list[str] = []
+    while state not in states:
+        push = who.wait_for(lambda message: message.command == Command.PRESENCE and not message.flags & REPLY)
+        states += [one.state for one in PresenceChanged.decode(push.content).changes if one.user == user]
+    return states
+
+
+def test_a_reconnect_within_the_grace_tells_nobody(tmp_path: Path) -> None:
+    node = start_node(tmp_path / "slow", friends={"grace_seconds": 60})
+    alice, bob = make_people(node, "alice", "bob")
+    alice.befriend(bob)
+    wait_until(lambda: online(bob))
     alice.close()
+    wait_until(lambda: node.router is not None and not node.router.inboxes.of(alice.person.user))
+    hall = node._role.presence.hall if node._role is not None else None
+    wait_until(lambda: hall is not None and not hall._is_telling and not hall._is_handing)  # what was due is told
+    assert online(bob) == {}
     again = Friendly(node, alice.person, number=2)
     say(again, "away")
-    await_presence(bob, alice.person.user, "away")
+    assert "offline" not in states_until(bob, alice.person.user, "away")
+    again.close()
+    node.stop()
 
 
 def test_who_is_no_friend_is_told_nothing_and_sees_nobody(node: Node, friends: tuple[Friendly, Friendly]) -> None:
