@@ -34,7 +34,6 @@ system_packages() {
     command -v ip >/dev/null || missing+=(iproute2)
     command -v java >/dev/null || missing+=(openjdk-17-jre-headless)
     command -v mvn >/dev/null || missing+=(maven)
-    compgen -G "/usr/lib/*/faketime/libfaketime.so.1" >/dev/null || missing+=(libfaketime)
     [ ${#missing[@]} -eq 0 ] || myim_apt "${missing[@]}"
 }
 
