@@ -177,7 +177,7 @@ class FriendsSection(Section):
     friends: Annotated[int, Field(ge=1, le=5_000)] = 5000
     groups: Annotated[int, Field(ge=1, le=127)] = 100
     requests: Annotated[int, Field(ge=1, le=10_000)] = 1000
-    blocked: Annotated[int, Field(ge=1, le=100_000)] = 5000
+    blocked: Annotated[int, Field(ge=1, le=50_000)] = 5000
     grace_seconds: Annotated[float, Field(gt=0, le=300)] = 15
     changes_kept: Annotated[int, Field(ge=0, le=100_000)] = 1000
     searches_per_minute: Count = 60
