@@ -12,10 +12,10 @@ from dataclasses import dataclass
 class Options:
     """How much to measure; `cores` are (centers and endpoints, driver and the rest); `terminals` are SDK clients."""
 
-    pairs: int
-    repeats: int
-    seconds: float
-    connections: int
-    sessions: int
-    terminals: int
-    cores: tuple[int, int]
+    pairs: int = 200
+    repeats: int = 3
+    seconds: float = 3.0
+    connections: int = 3000
+    sessions: int = 5000
+    terminals: int = 500
+    cores: tuple[int, int] = (0, 1)

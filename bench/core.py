@@ -8,19 +8,15 @@ Servers run on the first core this process may use, the driver (this process) an
 
 from __future__ import annotations
 
-import argparse
-import gc
-import json
 import os
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import loads
+from bench.command import Bench
 from bench.driver import run_pairs
-from bench.figures import Figures, print_table
+from bench.figures import Figures
 from bench.line import Address, read_accounts
 from bench.servers import Database, Floor, Node
 
@@ -44,12 +40,12 @@ GOALS = {
 class Options:
     """How much to measure; `cores` are (servers, driver)."""
 
-    pairs: int
-    repeats: int
-    seconds: float
-    connections: int
-    logins: int
-    cores: tuple[int, int]
+    pairs: int = 200
+    repeats: int = 3
+    seconds: float = 3.0
+    connections: int = 5000
+    logins: int = 100
+    cores: tuple[int, int] = (0, 1)
 
 
 def measure_pairs(figures: Figures, directory: Path, options: Options) -> None:
@@ -154,34 +150,11 @@ PARTS: dict[str, Callable[[Figures, Path, Options], None]] = {
     "offline": measure_offline,
     "stalls": measure_stalls,
 }
-
-
-def main() -> None:
-    """Measure the parts asked for; 0 whatever the figures are, 1 when a load could not run."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one line of JSON on stdout and nothing else")
-    parser.add_argument("--only", choices=list(PARTS), action="append", help="this part alone (may be given again)")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3.0, help="measured time of one run")
-    parser.add_argument("--pairs", type=int, default=200)
-    parser.add_argument("--connections", type=int, default=5000)
-    parser.add_argument("--logins", type=int, default=100)
-    chosen = parser.parse_args()
-    cores = sorted(os.sched_getaffinity(0))
-    options = Options(chosen.pairs, chosen.repeats, chosen.seconds, chosen.connections, chosen.logins, (cores[0], cores[-1]))
-    os.sched_setaffinity(0, {cores[-1]})
-    gc.disable()  # nothing here makes cycles; a collection would show up as the server's latency
-    figures = Figures(GOALS)
-    with tempfile.TemporaryDirectory(prefix="myim-bench-") as directory:
-        for part in chosen.only or PARTS:
-            print(f"bench: {part} …", file=sys.stderr, flush=True)
-            PARTS[part](figures, Path(directory), options)
-    summary = figures.summary()
-    if chosen.json:
-        print(json.dumps({"bench": "core", "repeats": chosen.repeats, "seconds": chosen.seconds, "figures": summary}))
-    else:
-        print_table(summary)
+BENCH = Bench(
+    "core", __doc__, GOALS, PARTS, Options(),
+    {"repeats": "", "seconds": "measured time of one run", "pairs": "", "connections": "", "logins": ""},
+)  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    BENCH.run()

@@ -9,18 +9,11 @@ Centers run on the first core this process may use, the driver (this process) an
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
-import gc
-import json
-import os
-import sys
-import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.figures import Figures, print_table
+from bench.command import Bench
+from bench.figures import Figures
 from bench.groups_janitor import measure_janitor
 from bench.groups_options import QUICK, Options
 from bench.groups_talk import measure_fan, measure_large, measure_posts
@@ -43,34 +36,8 @@ PARTS: dict[str, Callable[[Figures, Path, Options], None]] = {
     "posts": measure_posts,
     "janitor": measure_janitor,
 }
-
-
-def main() -> None:
-    """Measure the parts asked for; 0 whatever the figures are, 1 when a load could not run or its counts do not fit."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one line of JSON on stdout and nothing else")
-    parser.add_argument("--only", choices=list(PARTS), action="append", help="this part alone (may be given again)")
-    parser.add_argument("--quick", action="store_true", help="a smoke of seconds: small groups, one short window")
-    parser.add_argument("--repeats", type=int)
-    parser.add_argument("--seconds", type=float, help="measured time of one window")
-    chosen = parser.parse_args()
-    cores = sorted(os.sched_getaffinity(0))
-    given = {name: getattr(chosen, name) for name in ("repeats", "seconds") if getattr(chosen, name) is not None}
-    options = dataclasses.replace(QUICK if chosen.quick else Options(), cores=(cores[0], cores[-1]), **given)
-    os.sched_setaffinity(0, {cores[-1]})
-    gc.disable()  # nothing here makes cycles; a collection would show up as the servers' latency
-    figures, begun = Figures(GOALS), time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="myim-bench-") as directory:
-        for part in chosen.only or PARTS:
-            print(f"bench: {part} …", file=sys.stderr, flush=True)
-            PARTS[part](figures, Path(directory), options)
-    print(f"bench: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
-    summary = figures.summary()
-    if chosen.json:
-        print(json.dumps({"bench": "groups", "repeats": options.repeats, "seconds": options.seconds, "figures": summary}))
-    else:
-        print_table(summary)
+BENCH = Bench("groups", __doc__, GOALS, PARTS, Options(), {"repeats": "", "seconds": "measured time of one window"}, QUICK)
 
 
 if __name__ == "__main__":
-    main()
+    BENCH.run()
