@@ -86,6 +86,8 @@ class PresenceHall:
     def change(self, party: Party, seen: Seen) -> None:
         """A session says how it wants to be seen; before it is there, this is kept for when it is."""
         session = party.session
+        if self._parts.parties.get(session.key) is not party:  # it ended, and the terminal's next session speaks for itself
+            return
         was_hidden = self.is_hidden(session.user)
         self._moods[session.key] = seen
         self.presence.change(session.user, session.slot, seen, self._parts.now())

@@ -289,6 +289,18 @@ def test_who_is_invisible_from_the_start_is_so_before_he_asks_for_what_is_stored
     town.settle(lambda: alice.settled.get(time) == STORED)
 
 
+def test_what_a_session_that_ended_says_is_not_said_for_the_next_one(town: Town, presences: Presences, one: FakeCenter) -> None:
+    hall = presences.roles[1].hall
+    _, old = presences.come(one, town.bob)
+    one.router.go_offline(old.session)
+    presences.say(one, old, "invisible")
+    _, new = one.come(town.bob, number=2, is_fetching=False)
+    presences.fetch(one, new)
+    assert hall.is_visible(town.bob)
+    presences.say(one, old, "invisible")
+    assert hall.is_visible(town.bob)
+
+
 def test_when_the_last_invisible_session_ends_the_user_cannot_be_seen_though_another_has_begun(
     town: Town, presences: Presences, one: FakeCenter
 ) -> None:
