@@ -7,6 +7,7 @@ the password of a client that is not running, and ending an account, is `login`'
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -76,7 +77,7 @@ class OwnAccount:
         """
         path = Path(path)
         if path.exists():
-            raise FileExistsError(f"{path} exists")
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         draft = path.with_name(f".{path.name}.part")
         with contextlib.suppress(FileNotFoundError):
             draft.unlink()

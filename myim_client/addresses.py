@@ -1,4 +1,5 @@
-"""Addresses as people write them: taken apart, and spelled in one way, so that one server has one pin and one profile.
+"""Addresses and numbers as people write them. Addresses are taken apart, and spelled in one way, so that one server has one pin and one
+profile.
 
 Text only; nothing here asks a resolver.
 """
@@ -6,6 +7,18 @@ Text only; nothing here asks a resolver.
 from __future__ import annotations
 
 DEFAULT_PORT = 7400
+_MOST_DIGITS = 20
+
+
+def typed_number(word: str, below: int) -> int | None:
+    """The number that decimal digits are; None for anything else, and for what is not below `below` (≤ 2⁶⁴), however long it is."""
+    if not (word.isascii() and word.isdigit()):
+        return None
+    digits = word.lstrip("0") or "0"
+    if len(digits) > _MOST_DIGITS:  # thousands of them are more than int() takes
+        return None
+    number = int(digits)
+    return number if number < below else None
 
 
 def split_address(server: str) -> tuple[str, int]:

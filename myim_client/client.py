@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from myim_client.account import OwnAccount
+from myim_client.addresses import typed_number
 from myim_client.courier import Courier
 from myim_client.errors import ClientClosed, LoginNeeded, MyimError, NameUnknown, NotConnected, RequestRefused, WithinTransaction
 from myim_client.events import Durable, DurableEvent, Event, Handle
@@ -31,7 +32,7 @@ from myim_client.questions import Question
 from myim_client.terminal import Terminal, fold_name
 from myim_client.transaction import Transaction, as_bytes
 from myim_wire.contents import FoundUser, Operation, Server
-from myim_wire.errors import ErrorCode
+from myim_wire.errors import ErrorCode, LocalProtocolError
 from myim_wire.group_contents import GroupState
 
 LOOKUP_SECONDS = 10.0
@@ -299,7 +300,10 @@ class Client:
         Raises NameUnknown, NotConnected, RequestRefused.
         """
         if name.startswith("@") and name[1:].isascii() and name[1:].isdigit():
-            return int(name[1:])
+            user = typed_number(name[1:], below=1 << 64)
+            if not user:
+                raise NameUnknown("no user has such an id")
+            return user
         folded = fold_name(name)
         for user, known in list(self.courier.names.items()):
             if fold_name(known) == folded:
@@ -325,7 +329,10 @@ class Client:
                     question.wait(max(0.0, end - time.monotonic()))
 
     def _look_up(self, name: str) -> FoundUser:
-        question = self._ask_for(name)
+        try:
+            question = self._ask_for(name)
+        except LocalProtocolError:  # too long, or no text that could be sent
+            raise NameUnknown("no user can have such a name") from None
         self._journey.flush()
         try:
             return question.wait_for(FoundUser.decode, LOOKUP_SECONDS)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from myim_client.addresses import typed_number
 from myim_client.client import Client
 from myim_client.console_place import HISTORY_SUFFIX, SECRET_FILE, Place, password_options, read_line, read_password
 from myim_client.errors import RequestRefused
@@ -132,9 +133,10 @@ class AccountTalk:
 
 
 def _slot(word: str) -> int:
-    if not (word.isascii() and word.isdigit() and int(word) < 64):
+    slot = typed_number(word, below=64)
+    if slot is None:
         raise ValueError(f"{word} is no slot: /terminals says which there are")
-    return int(word)
+    return slot
 
 
 def _terminal(one: ListedTerminal) -> str:

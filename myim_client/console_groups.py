@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
+from myim_client.addresses import typed_number
 from myim_client.client import Client
+from myim_client.errors import RequestRefused
 from myim_client.events import GroupChangeArrived
 from myim_client.printable import printable
 from myim_client.terminal import fold_name
+from myim_wire.errors import ErrorCode
 from myim_wire.group_contents import GroupState
 from myim_wire.group_requests import JOINS, JoinRule, SettableRole
 
@@ -72,8 +75,9 @@ class GroupNames:
         folded = fold_name(name)
         states = self._client.groups.known()
         found = [state.group for state in states if fold_name(state.name) == folded]
-        if name.isascii() and name.isdigit() and (not found or any(state.group == int(name) for state in states)):
-            return int(name)
+        group = typed_number(name, below=1 << 64)
+        if group and (not found or any(state.group == group for state in states)):
+            return group
         if len(found) > 1:
             raise ValueError(f"several groups are called {name}: " + ", ".join(f"#{group}" for group in found))
         if not found:
@@ -91,7 +95,7 @@ class GroupConsole:
         self._say = say
         self._people = people
         self._commands: dict[str, Callable[[int, str], GroupState | None]] = {
-            "leave": lambda group, _: self._groups.leave(group),
+            "leave": lambda group, _: self._leave(group),
             "invite": self._invite,
             "pending": self._pending,
             "approve": lambda group, who: self._groups.approve(group, self._user(who)),
@@ -104,7 +108,7 @@ class GroupConsole:
             "muteall": self._mute_all,
             "rename": lambda group, name: self._groups.change(group, name=_needed(name)),
             "describe": lambda group, text: self._groups.change(group, description=text),
-            "dissolve": lambda group, _: self._groups.dissolve(group),
+            "dissolve": self._dissolve,
         }
 
     def act(self, line: str, group: int | None) -> int | None:
@@ -177,10 +181,24 @@ class GroupConsole:
         if not states:
             self._say("none yet; /group create NAME makes one")
 
+    def _leave(self, group: int) -> GroupState:
+        try:
+            return self._groups.leave(group)
+        except RequestRefused as refusal:
+            own = any(state.group == group and state.role == "owner" for state in self._groups.known())
+            if refusal.code != ErrorCode.NOT_ALLOWED or not own:
+                raise
+            raise ValueError("it is yours: first /group handover NAME, or end it with /group dissolve") from None
+
+    def _dissolve(self, group: int, rest: str) -> GroupState:
+        _no_more(rest)  # who names another group means that one, and this cannot be undone
+        return self._groups.dissolve(group)
+
     def _invite(self, group: int, names: str) -> GroupState:
         return self._groups.invite(group, [self._client.user_id(name) for name in _needed(names).split()])
 
-    def _pending(self, group: int, _: str) -> None:
+    def _pending(self, group: int, rest: str) -> None:
+        _no_more(rest)
         found = list(self._groups.pending(group))
         self._client.learn_names([user for one in found for user in (one.user, one.by) if user])
         for one in found:
@@ -190,7 +208,8 @@ class GroupConsole:
         if not found:
             self._say("nobody")
 
-    def _members(self, group: int, _: str) -> None:
+    def _members(self, group: int, rest: str) -> None:
+        _no_more(rest)
         found = list(self._groups.members(group))
         self._client.learn_names(member.user for member in found)
         for member in found:
@@ -204,9 +223,10 @@ class GroupConsole:
 
     def _mute(self, group: int, rest: str) -> GroupState:
         name, _, seconds = rest.rpartition(" ")
-        if not (seconds.isascii() and seconds.isdigit() and int(seconds) < 1 << 32):
+        number = typed_number(seconds, below=1 << 32)
+        if number is None:
             raise _Wrong
-        return self._groups.mute(group, self._user(name.strip()), int(seconds))
+        return self._groups.mute(group, self._user(name.strip()), number)
 
     def _mute_all(self, group: int, rest: str) -> GroupState:
         if rest not in ("on", "off"):
@@ -216,6 +236,11 @@ class GroupConsole:
 
 class _Wrong(Exception):
     """What was typed after the command cannot be."""
+
+
+def _no_more(rest: str) -> None:
+    if rest:
+        raise ValueError("it is about the group you talk to, and nothing more is typed; /to #NAME changes the group")
 
 
 def _needed(text: str) -> str:

@@ -196,6 +196,14 @@ def test_an_export_is_written_to_the_file_that_is_named(talk: Talk, tmp_path: Pa
     for line in (f"/export {path}", "/export", f"/export {tmp_path}/none/such", "/export ~nobody-of-this-name/x", "/export a\0b"):
         talk.chat.type(line)
         assert talk.lines[-1].startswith("! ")
+    talk.chat.type(f"/export {tmp_path}")
+    assert talk.lines[-1] == f"! {tmp_path}: File exists"
+
+
+def test_what_is_no_slot_is_said_to_be_none_however_long_it_is(talk: Talk) -> None:
+    for word in ("64", "-1", "x", "²", "9" * 5000):
+        talk.chat.type(f"/terminals revoke {word}")
+        assert talk.lines[-1] == f"! {word} is no slot: /terminals says which there are"
 
 
 def test_the_words_are_completed(talk: Talk) -> None:

@@ -131,6 +131,23 @@ def test_who_has_left_talks_to_nobody(talk: Talk, line: str, kind: type[GroupReq
     assert talk.lines[-1] == "! to whom? /to NAME"
 
 
+@pytest.mark.parametrize("line", ["/group dissolve #other", "/group dissolve team", "/group members #other", "/group pending #other"])
+def test_who_names_a_group_where_none_is_taken_does_nothing_to_the_one_he_talks_to(talk: Talk, line: str) -> None:
+    session = within(talk)
+    count = len(session.of(Command.GROUP))
+    talk.chat.type(line)
+    assert talk.lines == ["! it is about the group you talk to, and nothing more is typed; /to #NAME changes the group"]
+    assert len(session.of(Command.GROUP)) == count
+
+
+def test_an_owner_who_leaves_is_told_what_to_do_first(talk: Talk) -> None:
+    talk.type_and_get("/group create team", Create, group_state(TEAM, "team", "owner").encode())
+    typing, asked = talk.type_and_ask("/group leave", Leave)
+    talk.center.sessions[-1].refuse(asked, ErrorCode.NOT_ALLOWED)
+    typing.join(10)
+    assert talk.lines[-1] == "! it is yours: first /group handover NAME, or end it with /group dissolve"
+
+
 CREATED = [
     ("/group create team", Create("team")),
     ("/group create our team open", Create("our team", join="open")),
