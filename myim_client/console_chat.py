@@ -6,8 +6,10 @@ days later still finds its words.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator
 
 from myim_client.client import Client
@@ -23,6 +25,7 @@ from myim_client.events import (
     Connected,
     Disconnected,
     Event,
+    FriendAccepted,
     FriendRequested,
     GroupChangeArrived,
     GroupLeft,
@@ -85,6 +88,9 @@ class Chat:
     def type(self, line: str) -> None:
         """A line was typed: a command or a message."""
         line = line.strip()
+        if any(unicodedata.category(character) == "Cs" for character in line):  # of bytes that are no text the screen makes these
+            self._say("! that is not UTF-8, which this terminal should send")
+            return
         try:
             if line.startswith("/"):
                 self._command(line)
@@ -146,6 +152,18 @@ class Chat:
                 handle = transaction.send(self.target, text)
             transaction.execute("INSERT INTO chat_sent VALUES (?, ?)", (handle.time, text))
 
+    def listen(self, shown: Callable[[], None]) -> None:
+        """Show what comes, until the chat is over; `shown` is called after each piece. A chat that can show nothing any more is over."""
+        try:
+            while events := self._client.take():
+                self.show(events)
+                shown()
+        except MyimError as error:  # the disk is full, say: it comes again at the next start
+            if not self.is_over:
+                self._say(f"! closed: {printable(str(error))}")
+        finally:
+            self.is_over = True
+
     def show(self, events: list[Event]) -> None:
         """Events came: print them, and keep in one transaction that they were."""
         self._learn(events)
@@ -167,7 +185,7 @@ class Chat:
         users: list[int] = []
         groups: list[int] = []
         for event in events:
-            if isinstance(event, MessageArrived | FriendRequested):
+            if isinstance(event, MessageArrived | FriendRequested | FriendAccepted):
                 users.append(event.user)
             elif isinstance(event, GroupMessageArrived | GroupChangeArrived):
                 users += [event.user] if isinstance(event, GroupMessageArrived) else [event.actor, event.user]
@@ -263,18 +281,18 @@ def run_chat(client: Client, to: str | None, login_with: str) -> None:
             text: str = document.text_before_cursor  # type: ignore[attr-defined]
             yield from (Completion(word, start_position=-len(text)) for word in completions(client, text))
 
+    class History(FileHistory):
+        def store_string(self, string: str) -> None:
+            with contextlib.suppress(OSError):  # a full disk: what was typed is done all the same
+                super().store_string(string)
+
     history = client.profile.path.with_name(client.profile.path.name + HISTORY_SUFFIX)  # others of this terminal have their own
     os.close(os.open(history, os.O_CREAT | os.O_WRONLY, 0o600))
-    session: PromptSession[str] = PromptSession(history=FileHistory(str(history)), completer=Names(), complete_while_typing=False)
+    session: PromptSession[str] = PromptSession(history=History(str(history)), completer=Names(), complete_while_typing=False)
 
     def listen() -> None:
-        while events := client.take():
-            try:
-                chat.show(events)
-            except MyimError:
-                break
-            session.app.invalidate()
-        if chat.is_over and session.app.is_running:
+        chat.listen(session.app.invalidate)
+        if session.app.is_running:
             session.app.exit(exception=EOFError)
 
     with patch_stdout():

@@ -136,7 +136,7 @@ class FriendTalk:
         names = {group.id: group.name for group in self._friends.groups()}
         for friend in self._friends.list():
             if friend.group != shown and len(names) > 1:
-                self._say(f"{printable(names[friend.group]) or 'in no group'}:")
+                self._say(f"{printable(names.get(friend.group, '')) or 'in no group'}:")  # which may have gone just now
             shown = friend.group
             self._say(self._friend_line(friend))
         if shown is None:

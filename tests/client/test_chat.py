@@ -148,6 +148,36 @@ def test_a_line_too_long_is_refused_and_nothing_is_kept(talk: Talk) -> None:
     assert talk.client.profile.query("SELECT * FROM chat_sent") == []
 
 
+IMPOSSIBLE = ("/to @0", f"/to @{1 << 64}", "/to @" + "9" * 5000, "/to #" + "9" * 5000, "/to " + "x" * 70_000, "/block @" + "9" * 5000)
+
+
+def test_what_nobody_can_be_called_is_refused_in_words_for_people(talk: Talk) -> None:
+    for line in IMPOSSIBLE:
+        talk.chat.type(line)
+        assert talk.lines[-1].startswith(("! no user ", "! no group here is called ")), line
+        assert talk.chat.prompt == "> "
+
+
+def test_bytes_that_are_no_text_are_said_to_be_none(talk: Talk) -> None:
+    talk.chat.type(f"/to @{YOU}")
+    for line in ("caf\udce9", "/to \udce9", "/export \udce9", "/group create \udce9"):
+        talk.chat.type(line)
+        assert talk.lines[-1] == "! that is not UTF-8, which this terminal should send"
+    assert talk.client.unsettled == 0
+
+
+def test_a_chat_that_can_show_nothing_any_more_says_so_and_is_over(talk: Talk) -> None:
+    talk.chat.type(f"/to @{YOU}")
+    talk.chat.type("hello")
+    session = talk.center.session()
+    wait_until(lambda: session.bodies)
+    talk.client.profile.execute("DROP TABLE chat_sent")  # nothing can be read there, as on a disk that fails
+    session.settle(session.of(Command.USER_MESSAGE)[0], 2)
+    talk.chat.listen(lambda: None)
+    assert talk.chat.is_over
+    assert "! closed: " in talk.lines[-1] and "chat_sent" in talk.lines[-1]
+
+
 def test_quit_and_being_replaced_end_the_chat(talk: Talk) -> None:
     talk.center.session().goodbye(ErrorCode.REPLACED)
     assert talk.until("closed")

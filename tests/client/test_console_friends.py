@@ -109,6 +109,16 @@ def test_what_is_typed_is_asked_and_answered(talk: Talk) -> None:
         assert type_and_get(talk, line, asked, DONE) == printed, line
 
 
+def test_who_accepted_is_called_by_a_name_that_was_not_known_here(talk: Talk) -> None:
+    session = talk.center.session()
+    talk.center.is_lookup_answered = False
+    session.tell_friends("accepted", 1, YOU)
+    line = talk.looking("accepted")
+    wait_until(lambda: session.of(Command.LOOKUP))
+    session.reply(session.of(Command.LOOKUP)[0], FoundUser(YOU, "bob").encode())
+    assert line() == "* bob accepted to be your friend"
+
+
 def test_who_is_a_friend_is_not_asked_to_be_one(talk: Talk) -> None:
     session = with_bob(talk)
     talk.chat.type("/add bob hello there")
