@@ -297,12 +297,12 @@ class Client:
     def user_id(self, name: str) -> int:
         """The id of a user's name, from the file or by asking the center; "@ID" is the id itself.
 
-        Raises NameUnknown, NotConnected, RequestRefused.
+        Raises NameUnknown, NotConnected, RequestRefused, and ValueError for an ID that no user can have.
         """
         if name.startswith("@") and name[1:].isascii() and name[1:].isdigit():
             user = typed_number(name[1:], below=1 << 64)
             if not user:
-                raise NameUnknown("no user has such an id")
+                raise ValueError(f"{name} is not another user's id")
             return user
         folded = fold_name(name)
         for user, known in list(self.courier.names.items()):
