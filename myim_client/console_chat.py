@@ -6,8 +6,6 @@ days later still finds its words.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -271,8 +269,9 @@ def run_chat(client: Client, to: str | None, login_with: str) -> None:
     """The screen: a prompt at the bottom, events above it, until /quit, Ctrl-D, or a newer session of this terminal."""
     from prompt_toolkit import PromptSession, print_formatted_text
     from prompt_toolkit.completion import Completer, Completion
-    from prompt_toolkit.history import FileHistory
     from prompt_toolkit.patch_stdout import patch_stdout
+
+    from myim_client.console_history import ChatHistory
 
     chat = Chat(client, lambda line: print_formatted_text(line), login_with)
 
@@ -281,14 +280,8 @@ def run_chat(client: Client, to: str | None, login_with: str) -> None:
             text: str = document.text_before_cursor  # type: ignore[attr-defined]
             yield from (Completion(word, start_position=-len(text)) for word in completions(client, text))
 
-    class History(FileHistory):
-        def store_string(self, string: str) -> None:
-            with contextlib.suppress(OSError):  # a full disk: what was typed is done all the same
-                super().store_string(string)
-
     history = client.profile.path.with_name(client.profile.path.name + HISTORY_SUFFIX)  # others of this terminal have their own
-    os.close(os.open(history, os.O_CREAT | os.O_WRONLY, 0o600))
-    session: PromptSession[str] = PromptSession(history=History(str(history)), completer=Names(), complete_while_typing=False)
+    session: PromptSession[str] = PromptSession(history=ChatHistory(history), completer=Names(), complete_while_typing=False)
 
     def listen() -> None:
         chat.listen(session.app.invalidate)
