@@ -60,7 +60,8 @@ class Citizen(Member):
         self.ask(Command.PRESENCE, SetPresence(state, text).encode())
 
     def listen(self) -> None:
-        """For good, in a greenlet."""
+        """For good, in a greenlet; what came before is of how the town was made."""
+        self.inbox.clear()
         gevent.spawn(self._listen)
 
     def _listen(self) -> None:
@@ -97,9 +98,11 @@ class HostileTown:
         self.citizens = {name: Citizen(node, self.people[name], state) for name, state in seen.items()}
         self.group = self._found()
         alice, bob = self.citizens["alice"], self.citizens["bobby"]
-        for number in range(5):
-            alice.write(self.people["norah"].user, f"{SECRET} letter {number}".encode(), is_first=not number)
-        bob.write(self.people["nina"].user, f"{SECRET} letter".encode())
+        norah, nina = self.people["norah"].user, self.people["nina"].user
+        named = [alice.write(norah, f"{SECRET} letter {number}".encode(), is_first=not number) for number in range(5)]
+        for one in named:
+            alice.settling_of(one)
+        bob.settling_of(bob.write(nina, f"{SECRET} letter".encode()))
         for citizen in self.citizens.values():
             citizen.listen()
 
