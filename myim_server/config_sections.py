@@ -166,6 +166,7 @@ class GroupsSection(Section):
     pending: Annotated[int, Field(ge=1, le=10_000)] = 1000
     days: Annotated[int, Field(ge=1, le=365)] = 30
     rows_per_group: Count = 100_000
+    invites_per_minute: Count = 60
     confirmation_linger_ms: Annotated[float, Field(ge=0, le=1000)] = 20
     tidy_seconds: Annotated[float, Field(gt=0, le=60)] = 1
     walk_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600

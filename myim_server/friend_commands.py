@@ -61,7 +61,7 @@ class FriendCommands:
         asked = decode_friend_request(message.content)
         user = talk.party.session.user
         if isinstance(asked, Search):
-            self._spend(self._budgets.searches, user, now)
+            self._budgets.searches.require(user, now)
             self._requests.later(talk, message, lambda: self._profiles.search(user, asked))
         else:
             self._requests.later(talk, message, lambda: self._friends.answer(user, asked))
@@ -74,7 +74,7 @@ class FriendCommands:
         if len(self._waiting.get(talk, ())) >= _MOST_WAITING:
             raise RequestRefused(ErrorCode.SLOW_DOWN, "too many changes before this one", retry_ms=1000)
         if isinstance(asked, Ask):
-            self._spend(self._budgets.asks, session.user, now)
+            self._budgets.asks.require(session.user, now)
         self._metrics.friend_changes += 1
 
         def change() -> bytes:
@@ -111,10 +111,5 @@ class FriendCommands:
         asked = decode_profile_request(message.content)
         session = talk.party.session
         if not isinstance(asked, GetProfiles):
-            self._spend(self._budgets.profiles, session.user, now)
+            self._budgets.profiles.require(session.user, now)
         self._requests.later(talk, message, lambda: self._profiles.answer(session.user, session.slot, asked))
-
-    def _spend(self, budgets: Budgets, user: int, now: float) -> None:
-        wait = budgets.spend(user, now)
-        if wait:
-            raise RequestRefused(ErrorCode.SLOW_DOWN, "too many of these", retry_ms=int(wait * 1000) + 1)

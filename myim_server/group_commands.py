@@ -17,7 +17,7 @@ from myim_server.chat.post_lane import PostLane, Taken
 from myim_server.chat.posting import Outgoing, Postings, Sender
 from myim_server.metrics import Metrics
 from myim_server.numbering import Numbering
-from myim_server.pace import Limits
+from myim_server.pace import Budgets, Limits
 from myim_server.refusals import RequestRefused, SessionRefused
 from myim_server.requests import Requests, Talk
 from myim_wire.bodies import encode_numbered_settling
@@ -72,11 +72,18 @@ class GroupCommands:
     """Takes what terminals say to groups."""
 
     def __init__(
-        self, parts: GroupParts, numbering: Numbering, limits: Limits, requests: Requests, spawn: Callable[..., Any], metrics: Metrics
+        self,
+        parts: GroupParts,
+        numbering: Numbering,
+        limits: tuple[Limits, Budgets],
+        requests: Requests,
+        spawn: Callable[..., Any],
+        metrics: Metrics,
     ) -> None:
+        """limits = (of one terminal, of one user's requests that invite)."""
         self._parts = parts
         self._numbering = numbering
-        self._limits = limits
+        self._limits, self._invites = limits
         self._requests = requests
         self._speakers: Batch[tuple[int, int, int], int | None] = Batch(self._read_speakers, _SPEAKERS_AT_ONCE, 0.0, spawn)
         self._metrics = metrics
@@ -253,6 +260,8 @@ class GroupCommands:
         is_too_much = listed >= _USERS_OF_A_REQUEST and talk.pace.is_asking_too_much(now, listed // _USERS_OF_A_REQUEST)
         if is_too_much or poster.requests >= _MOST_REQUESTS:
             raise RequestRefused(ErrorCode.SLOW_DOWN, "too many requests", retry_ms=1000)
+        if listed:
+            self._invites.require(user, now)
         poster.requests += 1
 
         def ask() -> bytes:

@@ -25,7 +25,7 @@ from myim_server.config_sections import Config
 from myim_server.group_commands import GroupCommands, GroupParts
 from myim_server.metrics import Metrics
 from myim_server.numbering import Numbering
-from myim_server.pace import Limits
+from myim_server.pace import Budgets, Limits
 from myim_server.requests import Requests
 from myim_server.store.engine import Store
 
@@ -73,6 +73,6 @@ def build_groups(
     postings.on_fan = peers.tell_posts
     parts = GroupParts(postings, confirmations, hall, desk, store.group_roles)
     numbering, of_terminals, requests = asking
-    commands = GroupCommands(parts, numbering, of_terminals, requests, spawn, metrics)
+    commands = GroupCommands(parts, numbering, (of_terminals, Budgets(section.invites_per_minute)), requests, spawn, metrics)
     janitor = GroupJanitor(store.group_purge, confirmations, gevent.sleep, time.monotonic, metrics)
     return Groups(parts, commands, janitor, peers, config.delivery.store_seconds)

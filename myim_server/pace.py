@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from myim_server.chat.lane import Lane
-from myim_server.refusals import SessionRefused
+from myim_server.refusals import RequestRefused, SessionRefused
 from myim_wire.errors import ErrorCode
 from myim_wire.messages import MAX_BODY_BYTES, Message
 
@@ -54,6 +54,12 @@ class Budgets:
             self._bound = max(self._remembered, 2 * len(self._spent))  # else each of those who spend at once looks at all others
         self._spent[user] = (left + 1, now)
         return 0.0
+
+    def require(self, user: int, now: float) -> None:
+        """Spends one; RequestRefused SLOW_DOWN, which says when to come again, if there is none."""
+        wait = self.spend(user, now)
+        if wait:
+            raise RequestRefused(ErrorCode.SLOW_DOWN, "too many of these", retry_ms=int(wait * 1000) + 1)
 
     def _forget(self, now: float) -> None:
         rate = self._per_minute / 60

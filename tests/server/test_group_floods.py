@@ -12,12 +12,12 @@ from myim_server.chat.group_hall import PAGE_BYTES, PAGE_ROWS
 from myim_server.group_commands import GroupCommands, GroupParts
 from myim_server.metrics import Metrics
 from myim_server.numbering import Numbering
-from myim_server.pace import Limits, Pace
+from myim_server.pace import Budgets, Limits, Pace
 from myim_server.refusals import RequestRefused, SessionRefused
 from myim_server.requests import Requests, Talk
 from myim_server.sessions import Outbound, Session
 from myim_wire.errors import ErrorCode
-from myim_wire.group_requests import Describe, Invite
+from myim_wire.group_requests import Create, Describe, Invite
 from myim_wire.messages import ERROR, FIRST, QOS1, Command, Message, decode_error, encode_group_delivery
 from tests.server.three_centers import FakeSession
 
@@ -27,7 +27,7 @@ USER, GROUP = 7, 9
 class Stage:
     """A terminal, and parts that take what it says and never answer."""
 
-    def __init__(self, limits: Limits, members: int = 0) -> None:
+    def __init__(self, limits: Limits, members: int = 0, invites: int = 1_000_000) -> None:
         self.submitted: list[Any] = []
         self.given: list[Any] = []
         self.spawned: list[Callable[..., Any]] = []
@@ -37,7 +37,8 @@ class Stage:
         desk = SimpleNamespace(answer=lambda *what: b"answer")
         parts = GroupParts(cast(Any, postings), cast(Any, None), cast(Any, hall), cast(Any, desk), cast(Any, self))
         requests = Requests(self.metrics, self.spawned.append, lambda connection, fault: None)
-        self.commands = GroupCommands(parts, Numbering(1, lambda: 1), limits, requests, self.spawned.append, self.metrics)
+        numbering, of_a_user = Numbering(1, lambda: 1), (limits, Budgets(invites))
+        self.commands = GroupCommands(parts, numbering, of_a_user, requests, self.spawned.append, self.metrics)
         self.session = FakeSession(USER, 0, 1)
         self.talk = Talk(cast(Any, SimpleNamespace(session=self.session)), None, lambda: b"", Pace(limits))
         self.named = 0
@@ -52,7 +53,7 @@ class Stage:
     def post(self, group: int = GROUP, flags: int = QOS1 | FIRST, body: bytes = b"x", now: float = 1000.0) -> None:
         self.commands.post(self.talk, self.message(Command.GROUP_MESSAGE, flags, group, body), now)
 
-    def ask(self, request: Invite | Describe, now: float = 1000.0) -> None:
+    def ask(self, request: Create | Invite | Describe, now: float = 1000.0) -> None:
         self.commands.request(self.talk, self.message(Command.GROUP, QOS1, GROUP, request.encode()), now)
 
     def run(self) -> None:
@@ -126,3 +127,18 @@ def test_nobody_is_cut_off_for_the_pages_he_asked_for() -> None:
         session.send_many(page, sum(map(len, page)))
     turns.pop()()
     assert session.closed_with is None
+
+
+def test_who_invites_all_the_time_is_told_to_slow_down_and_may_ask_other_things() -> None:
+    stage = Stage(Limits(), invites=3)
+    for _ in range(3):
+        stage.ask(Invite((1, 2)))
+        stage.run()
+    with pytest.raises(RequestRefused) as refused:
+        stage.ask(Invite((1,)))
+    assert refused.value.code is ErrorCode.SLOW_DOWN and refused.value.retry_ms == 20_001
+    stage.ask(Create("without anybody"))
+    stage.ask(Describe())
+    with pytest.raises(RequestRefused):
+        stage.ask(Create("with somebody", invited=(1,)))
+    stage.ask(Invite((1,)), now=1021.0)

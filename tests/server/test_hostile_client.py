@@ -56,7 +56,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
     silence = {"idle_ping_seconds": 1_000, "idle_close_seconds": 3_000}  # the citizens say nothing for as long as all this takes
     pace = {"requests_per_second": many, "messages_per_second": many, **silence}
     budgets = {"searches_per_minute": many, "asks_per_minute": many, "profiles_per_minute": many, "grace_seconds": 0.3}
-    node = start_node(tmp_path / "data", center=pace, friends=budgets)
+    node = start_node(tmp_path / "data", center=pace, friends=budgets, groups={"invites_per_minute": many})
     yield node
     node.stop()
 
