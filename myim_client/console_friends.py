@@ -187,8 +187,9 @@ class FriendTalk:
         if state not in SETTABLE_STATES:
             raise ValueError(f"type /status and one of {', '.join(SETTABLE_STATES)}")
         self._client.presence(cast(SettableState, state), text.strip())
-        seen = "nobody sees you here" if state == "invisible" else f"friends see you as {state}"
-        self._say(f"* {seen}, from now on and after the next start too")
+        is_hidden = state == "invisible"
+        seen = "you look as if you had left, which friends hear some seconds later" if is_hidden else f"friends see you as {state}"
+        self._say(f"* {seen}; so it stays, after the next start too")
 
     def _signature(self, text: str) -> None:
         if text:

@@ -215,7 +215,7 @@ def test_ones_own_status_and_signature_are_set(talk: Talk) -> None:
     assert SetPresence.decode(session.of(Command.PRESENCE)[0].content) == SetPresence("invisible", "not here")
     session.reply(session.of(Command.PRESENCE)[0], SetPresence("invisible", "not here").encode())
     typing.join(10)
-    assert talk.lines == ["* nobody sees you here, from now on and after the next start too"]
+    assert talk.lines == ["* you look as if you had left, which friends hear some seconds later; so it stays, after the next start too"]
     mine = Profile(ME, "me", "", "", "gone fishing", 1, "name", "everybody").encode()
     assert type_and_get(talk, "/signature gone fishing", SetProfile(signature="gone fishing"), mine) == ["* done"]
     own = ProfilePage((Profile.decode(mine),)).encode()
