@@ -17,6 +17,7 @@ from myim_server.config_sections import (
     Config,
     DeliverySection,
     FriendsSection,
+    GroupsSection,
     LoginSection,
     NodeSection,
     StoreSection,
@@ -38,8 +39,12 @@ def wait_until(is_so: Callable[[], object], seconds: float = DEADLINE_SECONDS) -
         gevent.sleep(0.002)
 
 
+SECTIONS = {"node", "login", "center", "delivery", "store", "tokens", "friends", "groups"}
+
+
 def config(directory: Path, **sections: Mapping[str, Any]) -> Config:
     """Embedded defaults on free ports, with these values of sections changed."""
+    assert sections.keys() <= SECTIONS, sections.keys()
     free = {"listen": "127.0.0.1:0"}
     return Config(
         node=NodeSection(data_dir=str(directory), allow_any_port=True, **sections.get("node", {})),
@@ -49,6 +54,7 @@ def config(directory: Path, **sections: Mapping[str, Any]) -> Config:
         store=StoreSection.model_validate(sections.get("store", {})),
         tokens=TokensSection.model_validate(sections.get("tokens", {})),
         friends=FriendsSection.model_validate(sections.get("friends", {})),
+        groups=GroupsSection.model_validate(sections.get("groups", {})),
     )
 
 
