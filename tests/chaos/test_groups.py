@@ -15,10 +15,14 @@ from tests.chaos.groups import Options, chosen, run
 FEW = Society(large=1, small=4, large_size=16, small_size=5)
 
 
-def small(store: str, seed: int, messages: int = 3_000, kills: int = 6, broken: str = "") -> Options:
-    """A handful of groups whose members come and leave all the time; what is broken never gets done, so nobody waits for it long."""
+def small(store: str, seed: int, messages: int = 10_000, kills: int = 6, broken: str = "") -> Options:
+    """A handful of groups whose members come and leave all the time; what is broken never gets done, so nobody waits for it long.
+
+    Posts come so quickly that a kill meets some that are not settled, where settling takes 3 ms, too.
+    """
+    rate = 250 if broken else 1_000
     return Options(
-        messages, kills, seed, store, users=20, applications=2, sabotage=broken, rate=250, churn_seconds=0.06, society=FEW,
+        messages, kills, seed, store, users=20, applications=2, sabotage=broken, rate=rate, churn_seconds=0.06, society=FEW,
         drain_seconds=8 if broken else 90, offline_seconds=2.0,
     )  # fmt: skip
 
