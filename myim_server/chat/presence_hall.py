@@ -279,6 +279,7 @@ class PresenceHall:
         if self._gathered and not self._is_handing:
             self._is_handing = True
             self._parts.later(max(_HAND_SECONDS, self._handed_until - self._parts.now()), self.hand_out)
+
     def hand_out(self) -> None:
         """Give friends what was gathered for them; the next time comes the later, the more hear it now."""
         self._is_handing = False

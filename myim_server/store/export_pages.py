@@ -74,10 +74,7 @@ class ExportPages:
 
     def blocked(self, user_id: int, after: int, limit: int) -> list[tuple[int, str, int]]:
         """At most `limit` (id, name, since when) of those whom the user blocks, by id above `after`, ascending; yields."""
-        source = blocks.join(users, users.c.id == blocks.c.blocked)
-        columns = (blocks.c.blocked, users.c.shown_name, blocks.c.made)
-        mine = (blocks.c.user == user_id, blocks.c.blocked > after)
-        statement = select(*columns).select_from(source).where(*mine).order_by(blocks.c.blocked).limit(limit)
+        statement = friend_rows.blocked_by(user_id, after, limit)
         return [(row[0], row[1], row[2]) for row in self._database.read(lambda connection: connection.execute(statement).all())]
 
     def networks(self, user_id: int) -> list[tuple[str, int]]:

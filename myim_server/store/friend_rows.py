@@ -59,6 +59,13 @@ def asks(user: int, after: int, limit: int, *, are_incoming: bool) -> Select[*tu
     return statement.order_by(others).limit(limit)
 
 
+def blocked_by(user: int, after: int, limit: int) -> Select[*tuple[Any, ...]]:
+    """(id, name, since when) of those whom a user blocks, by id above `after`."""
+    columns = (blocks.c.blocked, users.c.shown_name, blocks.c.made)
+    statement = select(*columns).join_from(blocks, users, users.c.id == blocks.c.blocked)
+    return statement.where(blocks.c.user == user, blocks.c.blocked > after).order_by(blocks.c.blocked).limit(limit)
+
+
 def ask_of(row: Row[*tuple[Any, ...]], *, is_incoming: bool) -> Ask:
     """The request of a row of `asks`; who asked does not learn that it is ignored."""
     user, name, words, made, state = row

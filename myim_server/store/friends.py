@@ -15,7 +15,7 @@ from myim_server.store.friend_changes import Change
 from myim_server.store.friend_edits import Edit
 from myim_server.store.friend_values import NO_ROOT, Ask, Difference, Friend, Hashing, ListState, View
 from myim_server.store.offline_sql import numbers
-from myim_server.store.schema import blocks, friend_lists, friend_removals, friends, signed, unsigned, users
+from myim_server.store.schema import friend_lists, friend_removals, friends, signed, unsigned
 
 _LAST_ID = (1 << 63) - 1
 
@@ -152,9 +152,7 @@ class Friends:
         """(id, name) of those whom the user blocks, by id above `after`, ascending; yields."""
         if after > _LAST_ID:
             return []
-        source = blocks.join(users, users.c.id == blocks.c.blocked)
-        mine = (blocks.c.user == user, blocks.c.blocked > after)
-        statement = select(blocks.c.blocked, users.c.shown_name).select_from(source).where(*mine).order_by(blocks.c.blocked).limit(limit)
+        statement = friend_rows.blocked_by(user, after, limit)
         return [(row[0], row[1]) for row in self._database.read(lambda connection: connection.execute(statement).all())]
 
 
