@@ -354,3 +354,13 @@ def test_a_friend_at_two_centers_appears_as_the_more_present_and_with_both_place
     (bob,) = presences.online(one, town.alice).online
     assert (bob.state, sorted(center for _, center in bob.places)) == ("busy", [2, 3])
     assert Seen(bob.state) == Seen("busy")
+
+
+def test_nothing_is_kept_of_a_session_that_ended_while_its_circle_was_read(town: Town, presences: Presences, one: FakeCenter) -> None:
+    hall = presences.roles[one.node].hall
+    _, party = one.come(town.alice, is_fetching=False)
+    begun: list[bool] = []
+    hall.begin(party, lambda: begun.append(True))
+    one.router.go_offline(party.session)
+    presences.read()
+    assert begun == [] and not len(hall.circles) and not hall.presence
