@@ -68,6 +68,11 @@ class MariaDb:
         finally:
             connection.close()
 
+    def await_lock_wait(self) -> None:
+        """Yields until one transaction waits for a lock. InnoDB looks anew only if nobody has asked for 100 ms."""
+        waiting = "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state='LOCK WAIT'"
+        wait_until(lambda: self.ask(waiting) == [(1,)], pause=0.2)
+
     def kill(self, connection_id: int) -> None:
         """Ends that connection, if it is still there."""
         with suppress(pymysql.err.OperationalError):

@@ -25,7 +25,7 @@ from myim_server.store.friend_changes import (
 from myim_server.store.friend_values import View
 from myim_server.store.profile_values import ProfileChange
 from tests.store.friends import HASHING, befriend, listed, root_from_scratch, view
-from tests.store.mariadb import MariaDb, wait_until
+from tests.store.mariadb import MariaDb
 from tests.store.messages import T0
 
 
@@ -117,14 +117,13 @@ def test_who_becomes_a_friend_while_lists_are_being_locked_is_shown_the_new_prof
 
     def decide_late(view: View) -> Sequence[Change]:
         has_locked.set()
-        may_end.wait(timeout=1.5)
+        may_end.wait(timeout=4)
         return (Befriended(0),)
 
     befriending = gevent.spawn(store.friends.change, two, one, decide_late, T0)
     assert has_locked.wait(timeout=10)
     setting = gevent.spawn(other.profiles.set, one, ProfileChange(signature="new"))
-    waiting = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state='LOCK WAIT'"
-    wait_until(lambda: mariadb.ask(waiting) == [(1,)])
+    mariadb.await_lock_wait()
     may_end.set()
     assert befriending.get(timeout=30) is not None
     done = setting.get(timeout=30)

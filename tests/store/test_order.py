@@ -10,7 +10,7 @@ import pytest
 
 from myim_server.store.engine import Store, StoreSettings, open_store
 from myim_server.store.offline import Inserted, StoredMessage
-from tests.store.mariadb import MariaDb, wait_until
+from tests.store.mariadb import MariaDb
 from tests.store.messages import T0, message, put, rows_of, time_of, times
 
 
@@ -111,9 +111,7 @@ def test_a_race_with_a_transaction_that_commits_in_the_middle_is_won_by_reading_
         other.query(f"INSERT INTO offline_messages (target,user,time,slot,qos,accepted,entered,message_id,size,body) VALUES {values}")
         batch = [message(users[0], users[1], number, accepted=T0 + number) for number in (1, 2)]
         ours = gevent.spawn(store.offline.insert, batch)
-        waiting = "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state='LOCK WAIT'"
-        # InnoDB looks anew only if nobody has asked for 100 ms.
-        wait_until(lambda: mariadb.ask(waiting) == [(1,)], pause=0.2)
+        mariadb.await_lock_wait()
         other.commit()
         assert ours.get(timeout=10) == [Inserted.DUPLICATE, Inserted.STORED]
         assert times(rows_of(store, users[0])) == [time_of(1), time_of(2)]

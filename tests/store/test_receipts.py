@@ -3,7 +3,7 @@
 import gevent
 
 from myim_server.store.engine import Store, StoreSettings, open_store
-from tests.store.mariadb import MariaDb, wait_until
+from tests.store.mariadb import MariaDb
 from tests.store.messages import message, put, rows_of, time_of, times
 
 
@@ -105,7 +105,7 @@ def test_a_confirmation_that_waited_for_another_makes_no_receipt_of_its_own(mari
     other = mariadb.connect(mariadb_settings.url.rpartition("/")[2])
     other.query("DELETE FROM offline_messages")
     ours = gevent.spawn(store.offline.confirm, [(users[0], users[1], time_of(1))])
-    wait_until(lambda: mariadb.ask("SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state='LOCK WAIT'") == [(1,)], pause=0.2)
+    mariadb.await_lock_wait()
     other.commit()
     assert ours.get(timeout=10) == 0
     assert store.receipts.page(users[1], 0, 10) == []
