@@ -17,7 +17,6 @@ OFFLINE, ONLINE, AWAY, BUSY, INVISIBLE = "offline", "online", "away", "busy", "i
 _MOST_PRESENT = {ONLINE: 0, BUSY: 1, AWAY: 2, INVISIBLE: 3}
 _APART_SECONDS, _AT_ONCE = 1.0, 3  # a few changes of a user are told at once, then one in so long
 _FEW_PAID = 1_000
-_MOST_HEARD_OF = 1_000_000
 
 
 class Seen(NamedTuple):
@@ -157,7 +156,9 @@ class Hearsay:
     What a center says on one link is a *round*: on a new link it says all that is so, and what it did not say again is no more so.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 1_000_000) -> None:
+        """most: users of whom something is kept; of others nothing is heard."""
+        self._most = most
         self._said: dict[int, dict[int, tuple[Seen, int]]] = {}  # user -> center -> how it is seen, and in which round that was said
         self._rounds: dict[int, int] = {}
 
@@ -172,7 +173,7 @@ class Hearsay:
         said = self._said.get(user, {})
         if seen == GONE:
             said.pop(center, None)
-        elif said or len(self._said) < _MOST_HEARD_OF:
+        elif said or len(self._said) < self._most:
             said[center] = (seen, self._rounds.get(center, 0))
         if said:
             self._said[user] = said

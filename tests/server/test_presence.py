@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-from myim_server.chat import presence as presence_module
 from myim_server.chat.presence import GONE, Hearsay, Presence, Seen
 
 ONLINE, AWAY, BUSY, INVISIBLE = Seen("online"), Seen("away", "lunch"), Seen("busy"), Seen("invisible")
@@ -186,9 +183,8 @@ def test_what_a_center_does_not_say_again_on_a_new_link_ends() -> None:
     assert (hearsay.of(ALICE), hearsay.of(BOB)) == (GONE, ONLINE)
 
 
-def test_of_no_more_than_so_many_users_is_kept_what_centers_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presence_module, "_MOST_HEARD_OF", 2)
-    hearsay = Hearsay()
+def test_of_no_more_than_so_many_users_is_kept_what_centers_say() -> None:
+    hearsay = Hearsay(most=2)
     assert hearsay.hear(1, 11, ONLINE) and hearsay.hear(1, 12, ONLINE)
     assert not hearsay.hear(1, 13, ONLINE) and hearsay.of(13) == GONE
     assert hearsay.hear(2, 12, AWAY) is False and hearsay.hear(1, 12, BUSY) and hearsay.of(12) == BUSY
